@@ -81,7 +81,7 @@ class AdditiveCoupling(Bijection):
         return y if wanted else y.detach()
 
     def _move(self, streams, context, sign):
-        goal, source = streams[self.target], _node(streams[1 - self.target])
+        goal, source = streams[self.target], streams[1 - self.target]
         shift = self.shift(_node(source), context)
         return self._pair(_watch(goal + shift if sign > 0 else goal - shift, self.lattice, context), _node(source))
 
