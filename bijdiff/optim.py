@@ -106,7 +106,7 @@ class Optimizers:
 
     def load_state_tensors(self, tensors: dict[str, Tensor]):
         """Take up a state that `state_tensors` gave, copying it; raises `ValueError` where a name or shape does not fit the model."""
-        for opt in self.optimizers: opt.state.clear()
+        loaded = {p: {} for p in self.owner}
         for full, value in tensors.items():
             name, _, key = full.rpartition(':')
             p = self.named.get(name)
@@ -114,7 +114,10 @@ class Optimizers:
             if not known: raise ValueError(f'optimizer state {full!r} belongs to no parameter of this model: resume with the configuration that saved it')
             if value.shape != (() if key == 'step' else p.shape):
                 raise ValueError(f'optimizer state {full!r} has shape {tuple(value.shape)}, the parameter {tuple(p.shape)}: resume with the configuration that saved it')
-            self.owner[p].state[p][key] = value.detach().clone().to(p.device)
+            loaded[p][key] = value.detach().clone().to(p.device)
+        for opt in self.optimizers: opt.state.clear()
+        for p, state in loaded.items():
+            if state: self.owner[p].state[p] = state
 
 
 OPTIMIZERS = 'muon', 'adamw'
