@@ -1,1 +1,24 @@
+"""Bijective discrete diffusion language models. Names are handed on lazily: `import bijdiff` loads no torch."""
+
+from importlib import import_module
+
 __version__ = "0.1.0"
+
+_home = {
+    "BijectiveDenoiser": "denoiser", "ResidualDenoiser": "denoiser", "DenoiserConfig": "denoiser",
+    "Lattice": "lattice", "Chain": "chain",
+    "load_corpus": "corpus", "nelbo": "objective", "evaluate": "metrics", "check_invertibility": "invertibility",
+    "sample": "sampler", "denoise": "sampler", "Trace": "sampler",
+    "train": "trainer", "TrainConfig": "trainer",
+    "DenoisingPlayer": "dashboard",
+}
+__all__ = sorted(_home)
+
+
+def __getattr__(name):
+    if name not in _home: raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it hands on {', '.join(__all__)}")
+    value = globals()[name] = getattr(import_module(f".{_home[name]}", __name__), name)
+    return value
+
+
+def __dir__(): return sorted({*globals(), *__all__})

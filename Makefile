@@ -1,0 +1,54 @@
+# Each target needs only Python 3.10+ and make; packages go into $(VENV), at the versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+FLAGS ?=
+BIN = $(VENV)/bin
+.DEFAULT_GOAL := help
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Two stamps, because the development tools are wanted only by those who edit or test.
+installed = $(VENV)/installed
+tools = $(VENV)/installed-dev
+needs = setup.py settings.ini pyproject.toml constraints.txt
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$$($(PYTHON) --version): expected Python 3.10 or newer: name one with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
+$(installed): $(BIN)/pip $(needs)
+	$(BIN)/pip install -c constraints.txt -e .
+	@touch $@
+$(tools): $(BIN)/pip $(needs)
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $(installed) $@
+
+venv: $(installed)  ## make .venv and install the pinned packages
+
+quickstart: $(installed)  ## train a first model on the grammar, in a few minutes on two CPU cores
+	$(BIN)/bijdiff train -p preset tiny -p corpus grammar
+
+test: $(tools)  ## run every check; FLAGS="slow cuda" adds the flagged cells
+	$(BIN)/python tools/test.py $(FLAGS)
+
+lab: $(installed)  ## open JupyterLab on the notebooks
+	$(BIN)/bijdiff lab
+
+export: $(tools)  ## write the modules from their notebooks
+	$(BIN)/nbdev_export
+
+clean-notebooks: $(tools)  ## strip what running a notebook leaves behind
+	$(BIN)/nbdev_clean
+
+readme: $(tools)  ## render README.md from nbs/index.ipynb
+	$(BIN)/python tools/readme.py
+
+wheel: $(tools)  ## build dist/bijdiff-VERSION-py3-none-any.whl
+	rm -rf build
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove what was built, except .venv and outputs
+	rm -rf build dist *.egg-info bijdiff/_notebooks
+	find bijdiff nbs tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+.PHONY: help venv quickstart test lab export clean-notebooks readme wheel clean
