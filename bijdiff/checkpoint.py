@@ -280,7 +280,7 @@ def save_checkpoint(folder: RunFolder, step: int, model: nn.Module, optimizers=N
     return path
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]: return {k: v.detach().contiguous() for k, v in tensors.items()}
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]: return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
 
 
 def checkpoint_folders(folder: RunFolder) -> list[Path]:
