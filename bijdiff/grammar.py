@@ -7,6 +7,8 @@ __all__ = ['CLASSES', 'END', 'STOP', 'THAT', 'THE', 'DET', 'ADJ', 'NOUN', 'TRANS
            'Rules', 'structures', 'Parts', 'Score', 'Grammar']
 
 # %% ../nbs/07a_grammar.ipynb #09b6d3af
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, product
@@ -211,12 +213,15 @@ class Grammar:
         self._longer = np.append(self._longer, 0.)
 
     def generate(self, n: int, seed: int | None = None) -> np.ndarray:
-        """The first `n` documents of stream `seed`: (n, block_size) int, the smallest unsigned type that holds the ids.
+        """The first `n` documents of stream `seed`: (n, block_size) int, the smallest unsigned type that holds the ids."""
+        return np.concatenate([np.empty((0, self.block_size), self.dtype), *self.chunks(n, seed)])
 
-        Drawn in chunks from a counter-based generator (Philox, Salmon et al. 2011) keyed by (seed, chunk): a document depends on seed and place alone."""
-        chunk, seed = 4096, self.seed if seed is None else seed
-        blocks = [self._chunk(np.random.Generator(np.random.Philox(key=[seed, i])), min(chunk, n - i * chunk), chunk) for i in range(-(-n // chunk))]
-        return np.concatenate(blocks) if blocks else np.empty((0, self.block_size), self.dtype)
+    def chunks(self, n: int, seed: int | None = None, size: int = 4096) -> Iterator[np.ndarray]:
+        """The documents of `generate` in arrays of at most `size`, a constant of the stream.
+
+        A counter-based generator (Philox, Salmon et al. 2011) is keyed by (seed, chunk): a document depends on the seed and its place alone."""
+        for i in range(-(-n // size)):
+            yield self._chunk(np.random.Generator(np.random.Philox(key=[self.seed if seed is None else seed, i])), min(size, n - i * size), size)
 
     @property
     def dtype(self): return np.uint8 if self.vocab_size < 2**8 else np.uint16 if self.vocab_size < 2**16 else np.uint32
@@ -255,6 +260,11 @@ class Grammar:
             lexical[r] = e[:r + 1].sum() + pn[1:r + 1] @ lexical[:r][::-1]
         s, l = structural[L] / L, (lexical[L] + np.log(self.topics)) / L
         return Parts(s + l, s, l)
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ between grammars, block sizes or seeds that differ."""
+        facts = self.vocabulary, self.classes.tolist(), self.topic_of.tolist(), self.rules, self.block_size, self.seed
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def log_prob(self, blocks) -> Parts:
         """Exact log-probabilities in nats of documents (N, block_size), or of one (block_size,): arrays (N,), or floats; -inf where the grammar cannot produce it."""

@@ -27,6 +27,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 KINDS = ('bpe', 'bytes', 'chars', 'words')
+_FORMAT = 1  # of trained tokenizers in the cache: to be raised when training changes
 
 # %% ../nbs/03_tokenizer.ipynb #aa2cb0ed
 class Tokenizer:
@@ -107,8 +108,9 @@ _BYTES = {name: byte for byte, name in _byte_names().items()}
 
 
 def _byte_level(model):
+    "A vocabulary of bytes and strings of them. No token goes past a line break: a text and its lines one by one give the same ids."
     raw = tokenizers.Tokenizer(model)
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split('\n', 'merged_with_previous'), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     raw.decoder = decoders.ByteLevel()
     return raw
 
@@ -130,13 +132,17 @@ def dictionary_tokenizer(kind: str, vocabulary: list[str], unknown: str | None =
 
 
 def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 8192) -> Tokenizer:
-    """A tokenizer of `kind` "bpe", "bytes", "chars" or "words" with at most `vocab_size` tokens, made from `texts`. Equal texts give equal tokenizers."""
+    """A tokenizer of `kind` "bpe", "bytes", "chars" or "words" with at most `vocab_size` tokens, made from `texts`. Equal texts give equal tokenizers.
+
+    `bpe` goes through the texts twice: to see whether they have the word `<unk>`, which becomes a token, and to count pairs."""
     if kind not in KINDS: raise ValueError(f'unknown tokenizer kind {kind!r}: expected one of {", ".join(KINDS)}')
     if kind == 'bytes': return byte_tokenizer()
     if kind == 'bpe':
         if vocab_size < 256: raise ValueError(f'vocab_size {vocab_size} is too small for bpe: expected at least 256, one for each byte')
         raw = _byte_level(models.BPE())
-        raw.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(_BYTES), show_progress=False))
+        if iter(texts) is texts: texts = list(texts)
+        special = ['<unk>'] if any('<unk>' in text for text in texts) else []
+        raw.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(_BYTES), special_tokens=special, show_progress=False))
         if not json.loads(raw.to_str())['model']['merges'] and vocab_size > 256: raise ValueError('no text to train a tokenizer on: give text, or use the tokenizer "bytes"')
         return Tokenizer(raw)
     unknown, counts = {'chars': '�', 'words': '<unk>'}[kind], Counter()
@@ -199,7 +205,7 @@ def get_tokenizer(spec: 'str | Tokenizer', texts: Iterable[str] | None = None, c
         if texts is None: raise ValueError(f'tokenizer {spec!r} is made from text, and none was given: pass texts')
         size, digest = int(size or 8192), hashlib.sha256()
         for text in texts: digest.update(hashlib.sha256(text.encode('utf-8', 'surrogatepass')).digest())
-        folder = cache_folder(cache) / 'tokenizers' / f'{kind}-{size}-{tokenizers.__version__}-{digest.hexdigest()[:24]}'
+        folder = cache_folder(cache) / 'tokenizers' / f'{kind}-{size}-{_FORMAT}-{tokenizers.__version__}-{digest.hexdigest()[:24]}'
         return Tokenizer.load(build_once(folder, lambda aside: train_tokenizer(kind, texts, size).save(aside)))
     if Path(spec).exists(): return Tokenizer.load(spec)
     offline = hub_offline()
