@@ -115,7 +115,7 @@ class Absorbing(_Process):
     def row_weight(self, noisy, tokens, t, vocab_size):
         """`-α'/(1-α)` on masked positions, `(B, L)` float64."""
         t = t.double()
-        return (-self.schedule.alpha_prime(t) / (1 - self.schedule.alpha(t)))[:, None] * (noisy == vocab_size)
+        return torch.where(noisy == vocab_size, (-self.schedule.alpha_prime(t) / (1 - self.schedule.alpha(t)))[:, None], 0)
 
     def row_loss(self, logits, noisy, tokens, t):
         """Cross-entropy, `(N,)`."""
