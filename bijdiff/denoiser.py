@@ -236,9 +236,9 @@ class _Denoiser(nn.Module):
     @torch.no_grad()
     def draw_weights(self, scale: float = 1.0, seed: int = 0) -> '_Denoiser':
         """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1."""
-        g = torch.Generator().manual_seed(seed)
+        g, roles = torch.Generator().manual_seed(seed), self.parameter_roles()
         for name, p in self.named_parameters():
-            if self.parameter_roles()[name] == 'matrix' or name.endswith('modulation'):
+            if roles[name] == 'matrix' or name.endswith('modulation'):
                 p.copy_(torch.randn(p.shape, generator=g) * scale / p.shape[1]**0.5)
         return self
 
