@@ -50,7 +50,7 @@ def _blocks(path, share=(0., 1.)):
 
         def line_at(share):
             if not 0 < (place := int(size * share)) < size: return place
-            f.seek(place - 1)
+            f.seek(place)
             f.readline()
             return f.tell()
 
