@@ -48,7 +48,7 @@ def _saved_by(f, x, weights) -> _Saved:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t): f(x)
     shapes = {p.shape for p in weights}
-    copies = sum(t.untyped_storage().nbytes() for t in kept.values() if t.shape in shapes or t.mT.shape in shapes)
+    copies = sum(t.untyped_storage().nbytes() for t in kept.values() if t.shape in shapes or t.shape[::-1] in shapes)
     return _Saved((sum(t.untyped_storage().nbytes() for t in kept.values()) - copies) / x.shape[1], copies)
 
 
