@@ -26,7 +26,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .grammar import END, Grammar
 from .tokenizer import Tokenizer, build_once, cache_folder, dictionary_tokenizer, get_tokenizer, hub_offline
