@@ -40,9 +40,9 @@ def all_notebooks() -> list[Path]:
 
 
 def rooms() -> dict[str, Path]:
-    "Module name -> notebook, in the order of the house."
+    "Module name -> notebook, in the order of the house; a room with a letter, split off from the one of its number, stands above it."
     found = {}
-    for path in sorted(nbs.glob("[0-9]*.ipynb")):
+    for path in sorted(nbs.glob("[0-9]*.ipynb"), key=lambda p: p.name.replace("_", "~", 1)):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code" and (name := re.search(r"^#\| *default_exp (\w+)", cell.source, re.M)): found[name[1]] = path
     return found
