@@ -63,7 +63,8 @@ def _watch(y: Tensor, lattice: Lattice, context: Context | None) -> Tensor:
 class AdditiveCoupling(Bijection):
     """`y[target] = x[target] + snap(branch(x[1 - target], context))`; the other stream passes through.
 
-    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. Its log-determinant is zero.
+    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype; one that says `on_lattice` snaps its output itself.
+    Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
 
     def __init__(self, branch: nn.Module, target: int = 0, lattice: Lattice = Lattice()):
@@ -77,7 +78,8 @@ class AdditiveCoupling(Bijection):
         if not (wanted and x.requires_grad):
             with torch.inference_mode(False): x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-            y = self.lattice.snap(self.branch(x.contiguous(), context))
+            y = self.branch(x.contiguous(), context)
+            if not getattr(self.branch, 'on_lattice', False): y = self.lattice.snap(y)
         return y if wanted else y.detach()
 
     def _move(self, streams, context, sign):

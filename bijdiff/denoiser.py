@@ -102,8 +102,11 @@ def _dropout(y, share, key):
     return y * (uniform(key, element, dtype=torch.float32) >= share) / (1 - share)
 
 
-def _attention(x, gain, modulation, cond, weights, key, share, dtype, heads, rotary, mask, causal):
-    "Multi-head attention, (B, L, D) -> (B, L, D) in `dtype`."
+def _land(y, lattice): return y if lattice is None else lattice.snap(y)
+
+
+def _attention(x, gain, modulation, cond, weights, key, share, dtype, lattice, heads, rotary, mask, causal):
+    "Multi-head attention, (B, L, D) -> (B, L, D) on the lattice, or without one in `dtype`."
     (inward, outward), (b, l, d) = weights, x.shape
     h = _norm(x, gain, modulation, cond).to(dtype)
     q, k, v = F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
@@ -112,14 +115,14 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, heads, rot
         a, b = _rms(z.float()).chunk(2, -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(dtype)
     mixed = F.scaled_dot_product_attention(place(q), place(k), v, attn_mask=mask, is_causal=causal)
-    return _dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key)
+    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), lattice)
 
 
-def _mlp(x, gain, modulation, cond, weights, key, share, dtype):
-    "Two-layer perceptron with tanh-GELU, (B, L, D) -> (B, L, D) in `dtype`."
+def _mlp(x, gain, modulation, cond, weights, key, share, dtype, lattice):
+    "Two-layer perceptron with tanh-GELU, (B, L, D) -> (B, L, D) on the lattice, or without one in `dtype`."
     up, down = weights
     h = F.gelu(F.linear(_norm(x, gain, modulation, cond).to(dtype), up.to(dtype)), approximate='tanh')
-    return _dropout(F.linear(h, down.to(dtype)), share, key)
+    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), lattice)
 
 
 @functools.cache
@@ -130,11 +133,13 @@ def _compiled(f):
 
 
 class _Branch(nn.Module):
-    "What attention and MLP share: gain, modulation, precision, dropout key."
+    "What attention and MLP share: gain, modulation, precision, dropout key. In the bijective trunk they snap their own output, so that the compiler can fuse it."
     def __init__(self, config, salt, inner, outer):
         super().__init__()
         d = config.width
         self.config, self.salt = config, salt
+        self.lattice = Lattice(config.frac_bits) if config.kind == 'bijective' else None
+        self.on_lattice = self.lattice is not None
         self.gain = nn.Parameter(torch.ones(d))
         self.inward = nn.Parameter(torch.randn(inner, d) / d**0.5)
         self.outward = nn.Parameter(torch.zeros(d, outer))
@@ -145,11 +150,11 @@ class _Branch(nn.Module):
         if c.dropout and context is not None and context.key is not None: key = random_bits(context.key, self.salt).to(x.device)
         cond = None if context is None else context.cond
         f = _compiled(f) if c.compile else f
-        return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *rest)
+        return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), self.lattice, *rest)
 
 
 class Attention(_Branch):
-    """The attention branch: `(x (B, L, D) float32, context) -> (B, L, D)` in the branch dtype."""
+    """The attention branch: `(x (B, L, D) float32, context) -> (B, L, D)`, snapped in a bijective trunk, else in the branch dtype."""
     def __init__(self, config: DenoiserConfig, salt: int):
         super().__init__(config, salt, 3 * config.width, config.width)
         half = config.width // config.heads // 2
@@ -163,7 +168,7 @@ class Attention(_Branch):
 
 
 class MLP(_Branch):
-    """The MLP branch: `(x (B, L, D) float32, context) -> (B, L, D)` in the branch dtype."""
+    """The MLP branch: `(x (B, L, D) float32, context) -> (B, L, D)`, snapped in a bijective trunk, else in the branch dtype."""
     def __init__(self, config: DenoiserConfig, salt: int):
         hidden = round(config.mlp_ratio * config.width)
         super().__init__(config, salt, hidden, hidden)
@@ -236,10 +241,10 @@ class _Denoiser(nn.Module):
     @torch.no_grad()
     def draw_weights(self, scale: float = 1.0, seed: int = 0) -> '_Denoiser':
         """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1."""
-        g, roles = torch.Generator().manual_seed(seed), self.parameter_roles()
+        g, roles = torch.Generator(self.device).manual_seed(seed), self.parameter_roles()
         for name, p in self.named_parameters():
             if roles[name] == 'matrix' or name.endswith('modulation'):
-                p.copy_(torch.randn(p.shape, generator=g) * scale / p.shape[1]**0.5)
+                p.copy_(torch.randn(p.shape, generator=g, device=g.device) * scale / p.shape[1]**0.5)
         return self
 
     def collisions(self) -> list[list[int]]:

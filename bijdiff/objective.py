@@ -104,9 +104,9 @@ _ROWS: dict[tuple, Callable] = {}
 def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, key: int | Tensor | None = None, chunk: int | None = None) -> Tensor:
     """The training estimate of the NELBO, a scalar in nats per token, differentiable.
 
-    `guard` and `key` go to the model; `chunk` is the number of rows whose logits exist at once (default: about 2**27 bytes of them, at most 2048)."""
+    `guard` and `key` go to the model; `chunk` is the number of rows whose logits exist at once (default 2048, fewer where they would exceed 2**29 bytes)."""
     c = model.config
-    chunk = chunk or min(2048, max(64, 2**25 // c.vocab_size))
+    chunk = chunk or min(2048, max(64, 2**27 // c.vocab_size))
     t = batch.t if c.time_input else None
     hidden = model.hidden(batch.noisy, t, guard=guard, key=key).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
