@@ -54,7 +54,7 @@ def _saved_by(f, x, weights) -> _Saved:
 
 def _probe(config: DenoiserConfig) -> tuple[_Saved, _Saved, _Saved]:
     "What an attention branch, an MLP branch and the rest of the model keep, in bytes."
-    length = min(config.block_size, 256)
+    length = (min(config.block_size, 256) - 1) | 1  # odd, as no width is: an activation never has the shape of a weight
     model = build(replace(config, layers=1, vocab_size=8, block_size=length, memory='stored', compile=False, time_input=False, conditions=0)).draw_weights()
     attention, mlp = (getattr(b, 'branch', b) for b in model.trunk)
     x = torch.randn(1, length, config.width, requires_grad=True)
@@ -69,7 +69,7 @@ class Plan:
     config: DenoiserConfig
     batch_size: int
     memory: dict[str, int]   # bytes by what they hold, always there
-    moments: dict[str, int]  # bytes on top of that, by the moment in which they are there
+    moments: dict[str, int]  # bytes on top of that, one moment of a step after the other
     flops: dict[str, float]  # floating-point operations of one training step, by what does them
 
     @property
@@ -87,7 +87,7 @@ class Plan:
         return sum(self.flops.values()) / flops_per_second
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each part of the memory, in GiB; `total` counts the larger moment only."""
+        """One row for each part of the memory, in GiB; `total` counts the largest moment only."""
         rows = [('always', what, n) for what, n in self.memory.items()] + [('moment', what, n) for what, n in self.moments.items()]
         frame = pd.DataFrame([*rows, ('peak', 'total', self.peak_bytes)], columns=['when', 'what', 'GiB'])
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
@@ -106,20 +106,22 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     stream, branch = 4 * c.width, max(attention.token, mlp.token)      # bytes a token
     branches = 2 * c.layers
     kept = {'stored': c.layers * (attention.token + mlp.token),
-            'checkpoint': branches * stream + branch + 2 * stream,
-            'reversible': 2 * stream + branch + 4 * stream}[c.memory]
+            'checkpoint': (branches + 2) * stream,
+            'reversible': 2 * stream}[c.memory]
     copies = (attention.call + mlp.call) * (c.layers if c.memory == 'stored' else 1)
     rows, chunk = tokens // 2, min(2048, max(64, 2**25 // c.vocab_size))  # masked rows, and how many have logits at once
-    loss = rows * 2 * stream + 2 * 4 * c.vocab_size * c.width + 4 * 4 * chunk * c.vocab_size
+    loss = rows * 2 * stream + 4 * c.vocab_size * c.width + 4 * 4 * min(chunk, rows) * c.vocab_size
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(4 * shape.numel() * number for shape, number in matrices.items())
     forward = 2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens
     head = 2 * c.vocab_size * c.width * rows
     return Plan(
         c, batch_size,
-        {'weights': 4 * total, 'gradients': 4 * total,
-         'optimizer': (4 * n['matrix'] + 8 * (total - n['matrix'])) if optimizer == 'muon' else 8 * total, 'averaged weights': 4 * total * ema},
-        {'backward': round(tokens * (kept + rest.token)) + copies + loss, 'update': 5 * stack if optimizer == 'muon' else 0},
+        {'weights': 4 * total, 'optimizer': 8 * total - 4 * n['matrix'] * (optimizer == 'muon'), 'averaged weights': 4 * total * ema},
+        {'turn': round(tokens * (kept + rest.token)) + loss + copies * (c.memory == 'stored'),
+         'first branch': round(tokens * (kept + branch + 4 * stream) * (c.memory != 'stored')) + copies + 4 * c.vocab_size * c.width,
+         'last branch': 4 * total + copies + round(tokens * (branch + 4 * stream)),
+         'update': 4 * total + 5 * stack * (optimizer == 'muon')},
         {'forward': forward, 'recomputation': forward * (c.memory != 'stored'), 'backward': 2 * forward, 'head and loss': 3 * head})
 
 # %% ../nbs/13_plan.ipynb #7712168a
