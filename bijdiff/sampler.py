@@ -126,7 +126,7 @@ class Candidates(NamedTuple):
 
 @dataclass
 class Step:
-    """One step of denoising; number 0 is the start, before anything is drawn."""
+    """One step of denoising of B texts of L tokens; number 0 is the start, before anything is drawn."""
     number: int            # 0..steps
     steps: int
     t: float               # the diffusion time that this step arrives at
@@ -345,19 +345,17 @@ class Trace:
             candidates=[[x for x in pairs[i * k:(i + 1) * k] if x] for i in range(b * l)]))
 
     def save(self, path: str | Path) -> Path:
-        """Write one `.npz` file (the suffix is added if there is none), tokenizer included; its path."""
-        path = Path(path)
-        if path.suffix != '.npz': path = path.with_name(path.name + '.npz')
+        """Write one file in numpy's npz format at `path`, tokenizer included; the path."""
         about = dict(steps=self.steps, mask_id=self.mask_id, passes=self.passes, settings=self.settings, tokenizer=self.tokenizer and self.tokenizer.raw.to_str())
         arrays = dict(start=self.start.int(), fixed=self.fixed, when=self.when.int(), rows=self.rows.int(), columns=self.columns.int(), chosen=self.chosen.int(), chances=self.chances,
                       ids=self.alternatives.ids.int(), probabilities=self.alternatives.probabilities)
-        np.savez_compressed(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **{k: v.numpy() for k, v in arrays.items()})
-        return path
+        with open(path, 'wb') as f: np.savez_compressed(f, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **{k: v.numpy() for k, v in arrays.items()})
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> 'Trace':
         """The trace in a file written by `save`. Raises `FileNotFoundError`, and `ValueError` for anything else than a whole trace."""
-        if not Path(path).is_file(): raise FileNotFoundError(f'no trace at {path}: expected a .npz file written by Trace.save')
+        if not Path(path).is_file(): raise FileNotFoundError(f'no trace at {path}: expected a file written by Trace.save')
         try:
             with np.load(path, allow_pickle=False) as f: arrays = {k: f[k] for k in f.files}
             about = json.loads(arrays.pop('about').tobytes())
