@@ -13,14 +13,15 @@ cfg = parser["DEFAULT"]
 
 
 class BuildWithNotebooks(build_py):
-    "Copy `nbs/experiments/*.ipynb` into the built package as `bijdiff/_notebooks`; an editable install uses `nbs/` itself."
+    "Copy `nbs/experiments/*.ipynb` into the built package as `bijdiff/_notebooks`, and its `static` files; an editable install uses them where they are."
 
     def run(self):
         super().run()
         if self.editable_mode: return
-        target = Path(self.build_lib) / cfg["lib_path"] / "_notebooks"
-        self.mkpath(str(target))
-        for notebook in sorted((here / cfg["nbs_path"] / "experiments").glob("*.ipynb")): copy2(notebook, target / notebook.name)
+        for folder, pattern in (("_notebooks", "nbs/experiments/*.ipynb"), ("static", "bijdiff/static/*")):
+            target = Path(self.build_lib, cfg["lib_path"], folder)
+            self.mkpath(str(target))
+            for file in sorted(here.glob(pattern)): copy2(file, target / file.name)
 
 
 setup(
@@ -39,7 +40,7 @@ setup(
                 + [f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={cfg["lib_path"]: ["static/*"]},
+    include_package_data=False,
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split()},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
