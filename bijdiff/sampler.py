@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .chain import uniform
 from .noise import Absorbing, LeftToRight, get_process
