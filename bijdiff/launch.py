@@ -301,6 +301,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try: return args.do(args) or 0
     except KeyboardInterrupt: print('interrupted', file=sys.stderr)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, TypeError, OSError, ArithmeticError, NotebookError) as e:
         message = str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}'
         print(message.splitlines()[0], file=sys.stderr)
