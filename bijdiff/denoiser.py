@@ -109,12 +109,13 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, lattice, h
     "Multi-head attention, (B, L, D) -> (B, L, D) on the lattice, or without one in `dtype`."
     (inward, outward), (b, l, d) = weights, x.shape
     h = _norm(x, gain, modulation, cond).to(dtype)
-    q, k, v = F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
+    exact = torch.float32 if x.device.type == 'cpu' else dtype  # a CPU has no fast attention in bfloat16
+    qkv = F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads)
+    first, second = _rms(qkv[:, :, :2].float()).chunk(2, -1)
     cos, sin = rotary
-    def place(z):
-        a, b = _rms(z.float()).chunk(2, -1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(dtype)
-    mixed = F.scaled_dot_product_attention(place(q), place(k), v, attn_mask=mask, is_causal=causal)
+    qk = torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(exact)
+    q, k, v = (z.transpose(1, 2) for z in (*qk.unbind(2), qkv[:, :, 2].to(exact)))
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).to(dtype)
     return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), lattice)
 
 
@@ -159,7 +160,7 @@ class Attention(_Branch):
         super().__init__(config, salt, 3 * config.width, config.width)
         half = config.width // config.heads // 2
         angle = torch.arange(config.block_size)[:, None] * 10_000.0 ** (-torch.arange(half) / half)
-        self.register_buffer('rotary', torch.stack((angle.cos(), angle.sin())), persistent=False)
+        self.register_buffer('rotary', torch.stack((angle.cos(), angle.sin()))[:, :, None, None], persistent=False)  # (2, L, 1, 1, half)
 
     def forward(self, x, context=None):
         mask = None if context is None or context.attention_mask is None else context.attention_mask[:, None, None, :]
