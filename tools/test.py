@@ -109,7 +109,7 @@ def house_order():
 
 
 def docstrings():
-    "Every public function, class and method says what it is; the text that a dataclass makes up does not count."
+    "Every public function, class and method says what it is, a method perhaps in the text of its class; what a dataclass makes up does not count."
     missing, seen = [], 0
     for name in rooms():
         module = importlib.import_module(f"bijdiff.{name}")
@@ -121,7 +121,8 @@ def docstrings():
                 if not k.startswith("_") and (inspect.isfunction(v) or isinstance(v, (property, classmethod, staticmethod)))}
             seen += 1 + len(members)
             if not (thing.__doc__ or "").strip() or thing.__doc__.startswith(f"{public}("): missing.append(f"{name}.{public}")
-            missing += [f"{name}.{public}.{k}" for k, v in members.items() if not inspect.getdoc(v)]
+            told = " ".join(base.__doc__ or "" for base in thing.__mro__[:-1]) if members else ""
+            missing += [f"{name}.{public}.{k}" for k, v in members.items() if not inspect.getdoc(v) and not re.search(rf"\b{k}\b", told)]
     assert not missing, "no docstring: " + ", ".join(missing)
     return seen
 
