@@ -265,7 +265,7 @@ def _finish(aside, tokenizer, dtype, stats):
 class Corpus:
     """Blocks of token ids by split, their tokenizer and their counts.
 
-    `splits[s]`: read-only memory-mapped int array (N, block_size); the tokens after the last whole block are left out. `stats[s]`: dict of `tokens`, `words` (one more for each end of a line) and `bytes` of the whole
+    `splits[s]`: read-only memory-mapped int array (N, block_size); the tokens after the last whole block are left out; `train`, `valid` and `test` are three of them. `stats[s]`: dict of `tokens`, `words` (one more for each end of a line) and `bytes` of the whole
     split, and `raw`, whether bits per byte may be quoted. `key`: digest of text and tokenizer. `grammar`: the `Grammar` the text was drawn from, if it was."""
     name: str
     block_size: int

@@ -191,7 +191,7 @@ class Grammar:
 
     `words`: number of word forms, function words and the full stop among them; `vocab_size` is one more, for `<end>` (id 0).
     `topics`: number of topics, equally likely. `seed`: of the training text, the default of `generate`.
-    Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words of no topic."""
+    Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words of no topic; `dtype` of the blocks."""
 
     def __init__(self, words: int = 300, block_size: int = 64, topics: int = 6, seed: int = 0, rules: Rules = Rules()):
         self.words, self.block_size, self.topics, self.seed, self.rules = words, block_size, topics, seed, rules

@@ -17,21 +17,21 @@ from torch import Tensor
 # %% ../nbs/05_noise.ipynb #2257bd55
 @dataclass(frozen=True)
 class LogLinear:
-    """`alpha(t) = 1 - t`: the expected share of noise is `t` itself."""
+    """`alpha(t) = 1 - t`: the expected share of noise is `t` itself; `alpha_prime` is the derivative."""
     def alpha(self, t: Tensor) -> Tensor: return 1 - t
     def alpha_prime(self, t: Tensor) -> Tensor: return -torch.ones_like(t)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """`alpha(t) = 1 - cos(π/2 (1 - t))`: little noise for longer (Chang et al. 2022, arXiv:2202.04200)."""
+    """`alpha(t) = 1 - cos(π/2 (1 - t))`: little noise for longer (Chang et al. 2022, arXiv:2202.04200); `alpha_prime` is the derivative."""
     def alpha(self, t: Tensor) -> Tensor: return 1 - torch.cos(math.pi / 2 * (1 - t))
     def alpha_prime(self, t: Tensor) -> Tensor: return -math.pi / 2 * torch.sin(math.pi / 2 * (1 - t))
 
 
 @dataclass(frozen=True)
 class Polynomial:
-    """`alpha(t) = 1 - t**power` (Shi et al. 2024, arXiv:2406.04329)."""
+    """`alpha(t) = 1 - t**power` (Shi et al. 2024, arXiv:2406.04329); `alpha_prime` is the derivative."""
     power: float = 2.0
     def __post_init__(self):
         if self.power <= 0: raise ValueError(f'power {self.power}: expected more than 0')
