@@ -35,7 +35,7 @@ def display_pieces(trace: Trace, ids) -> tuple[list[str], list[bool]]:
 
 # %% ../nbs/16_dashboard.ipynb #e8a75835
 def static_twin(trace: Trace, sample: int, name: str, moments: int = 4) -> str:
-    """The denoising of one sample as HTML without scripts. `name`: the id of its outermost element; `moments`: how many pictures of the way to show."""
+    """The denoising of one sample as HTML without scripts. `name`: a class of its outermost element, by which the program finds it; `moments`: how many pictures of the way to show."""
     one, k = trace[sample], trace.candidates.ids.shape[-1]
     frames, when, sure = one.history()[:, 0], one.reveal_step[0].tolist(), one.confidence[0].tolist()
     (options, chances), fixed = (x[0].tolist() for x in one.candidates), one.fixed[0].tolist()
@@ -65,7 +65,7 @@ def static_twin(trace: Trace, sample: int, name: str, moments: int = 4) -> str:
 
     chips = ''.join(f'<span style="background-color: {tint("step", j / 6)}; padding: 0px 6px">&nbsp;</span>' for j in range(7))
     title = f'{one.tokens.shape[1]} tokens in {one.steps} steps' + (f', sample {sample + 1} of {len(trace)}' if len(trace) > 1 else '')
-    return (f'<div id="{name}" class="bijdiff-player" style="max-width: 880px; padding: 8px 0px">'
+    return (f'<div class="bijdiff-player {name}" style="max-width: 880px; padding: 8px 0px">'
             f'<div style="margin: 0px 0px 10px 0px; font-size: 13px"><b>Denoising</b> <span style="{faint}">{title}</span></div>'
             + ''.join(map(frame, at)) +
             f'<div style="margin: 12px 0px 8px 0px; font-size: 15px; line-height: 2">{"".join(map(cell, range(len(shown))))}</div>'
@@ -79,7 +79,7 @@ class _Player(anywidget.AnyWidget):
     "What a front end receives."
     _esm = _STATIC / 'player.js'
     styles = traitlets.Unicode().tag(sync=True)   # not `_css`, which would be added to the whole page
-    twin = traitlets.Unicode().tag(sync=True)     # the id of the element that it replaces
+    twin = traitlets.Unicode().tag(sync=True)     # the class of the elements that it replaces
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
 
@@ -109,7 +109,7 @@ class DenoisingPlayer:
 
     `sample`: which one to show first. `html`: the twin; `widget`: the program as an ordinary widget, for layouts and other front ends."""
 
-    _sent: dict[str, _Player] = {}  # by id: the same player shown twice is one program
+    _sent: dict[str, _Player] = {}  # by name: the same player shown twice is one program
 
     def __init__(self, trace: Trace, sample: int = 0):
         if not -len(trace) <= sample < len(trace): raise ValueError(f'sample {sample}: expected 0 to {len(trace) - 1}, the samples of the trace')

@@ -10,6 +10,8 @@ export function tint(mode, v) {
   return `rgba(${mix(20, 109)}, ${mix(170, 60)}, ${mix(170, 237)}, ${(0.12 + 0.43 * v).toFixed(3)})`;
 }
 
+const solid = (v) => tint(COLOURS.step, v).replace(/[\d.]+\)$/, `${(0.45 + 0.45 * v).toFixed(3)})`);  // of the same colour, for thin bars
+
 export function decode(meta, bytes) {
   const { samples: b, length: l, changes: n, candidates: k } = meta;
   let at = 0;
@@ -143,7 +145,7 @@ export function mount(root, model) {
       cell.setAttribute("aria-label", describe(i));
     });
     [...bars.children].forEach((bar, k) => {
-      bar.style.fill = k > step ? "" : mode === COLOURS.step ? tint(mode, (k - 1) / Math.max(1, steps - 1)) : "";
+      bar.style.fill = k > step || mode !== COLOURS.step ? "" : solid((k - 1) / Math.max(1, steps - 1));
       bar.setAttribute("class", k > step ? "ahead" : k === step ? "here" : "past");
     });
     range.value = step;
@@ -247,7 +249,7 @@ function initialize({ model }) {
   const look = () => {
     waiting = false;
     for (const [host, unmount] of mounted) if (!host.isConnected) { unmount(); mounted.delete(host); }
-    for (const host of document.querySelectorAll(`[id="${twin}"]`)) {
+    for (const host of document.getElementsByClassName(twin)) {
       if (mounted.has(host)) continue;
       mounted.set(host, mount(host.shadowRoot ?? host.attachShadow({ mode: "open" }), model));
     }
