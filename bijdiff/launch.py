@@ -111,7 +111,8 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
 
         handlers = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
-            kernel.start_kernel(cwd=str(cwd or project_root()))
+            # a terminal that does not tell its height would get no bar
+            kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
         except papermill.PapermillExecutionError as e:
