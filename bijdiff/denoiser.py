@@ -115,7 +115,7 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, lattice, h
     cos, sin = rotary
     qk = torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(exact)
     q, k, v = (z.transpose(1, 2) for z in (*qk.unbind(2), qkv[:, :, 2].to(exact)))
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).to(dtype)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=8 * heads / d).to(dtype)
     return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), lattice)
 
 
