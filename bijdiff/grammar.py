@@ -25,10 +25,10 @@ END, STOP, THAT, THE, DET, _, ADJ, NOUN, _, TRANS, _, INTR, _ = range(len(CLASSE
 class Rules:
     """The probabilities of the grammar; entry `d` of a tuple holds at depth `d`, and past its end the probability is zero."""
     plural: float = 0.5                                # a noun phrase is plural
-    the: float = 0.4                                   # its determiner is `the`, which does not tell its number
-    adjective: tuple[float, ...] = (0.4, 0.3)          # it has an adjective
-    relative: tuple[float, ...] = (0.4, 0.2)           # it has a relative clause: the length bounds the nesting
-    object_relative: float = 0.5                       # that clause is an object relative
+    the: float = 0.2                                   # its determiner is `the`, which does not tell its number
+    adjective: tuple[float, ...] = (0.2,)              # it has an adjective
+    relative: tuple[float, ...] = (0.2, 0.1)           # it has a relative clause: the length bounds the nesting
+    object_relative: float = 0.3                       # that clause is an object relative
     transitive: float = 0.6                            # a predicate has an object
 
 
