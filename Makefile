@@ -8,10 +8,10 @@ BIN = $(VENV)/bin
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Two stamps, because the development tools are wanted only by those who edit or test.
+# Two stamps, because the development tools are wanted only by those who edit or test. (nbdev_export touches pyproject.toml, so that is no reason to install again.)
 installed = $(VENV)/installed
 tools = $(VENV)/installed-dev
-needs = setup.py settings.ini pyproject.toml constraints.txt
+needs = setup.py settings.ini constraints.txt
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$$($(PYTHON) --version): expected Python 3.10 or newer: name one with make PYTHON=..."; exit 1; }
