@@ -174,8 +174,7 @@ class RunFolder:
 
     def log(self, record: dict):
         """Append `record` (a dict of JSON values with its `step`) to `metrics.jsonl`; a number that is not finite becomes null."""
-        record = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in record.items()}
-        with open(self.path / 'metrics.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(record, allow_nan=False) + '\n')
+        with open(self.path / 'metrics.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(_finite(record), allow_nan=False) + '\n')
 
     def records(self) -> list[dict]:
         """The records of `metrics.jsonl`, oldest first; a torn last line is left out."""
@@ -198,12 +197,15 @@ class RunFolder:
         write_atomic(self.path / 'metrics.jsonl', lines(keep))
 
     def finish(self, summary: dict):
-        """Write `summary.json`, which makes the run done."""
-        write_json(self.path / 'summary.json', summary)
+        """Write `summary.json`, which makes the run done; a number that is not finite becomes null."""
+        write_json(self.path / 'summary.json', _finite(summary))
 
     def summary(self) -> dict:
         """The content of `summary.json`; raises `FileNotFoundError` while the run is not done."""
         return _read_json(self.path / 'summary.json')
+
+
+def _finite(record: dict) -> dict: return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in record.items()}
 
 
 def _read_json(path: Path):

@@ -149,7 +149,7 @@ def _evaluation_batch(tokens, index, draw, n_blocks, process, seed, vocab_size):
 
 @torch.no_grad()
 def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, seed: int = 0, classes=None, progress: bool = False) -> Estimate:
-    """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids, in nats per token, with a standard error.
+    """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
     `process`: default absorbing, or the exact left-to-right likelihood of a causal model. `draws`: corruptions of each block.
     `classes` (V,) int64: bound the sequence of token classes instead (a class has the summed probability of its tokens; absorbing only).
@@ -166,7 +166,8 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, 
     starts = [(d, i) for d in range(draws) for i in range(0, len(blocks), batch_size)]
     try:
         for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False):
-            tokens = torch.as_tensor(blocks[i:i + batch_size]).long()
+            part = blocks[i:i + batch_size]
+            tokens = part.long() if isinstance(part, Tensor) else torch.tensor(part.astype('int64'))
             batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, len(blocks), process, seed, c.vocab_size)
             batch = batch.to(device)
             hidden = model.hidden(batch.noisy, batch.t if c.time_input else None).flatten(0, 1)

@@ -134,10 +134,14 @@ class PlayerTest(unittest.TestCase):
         return page
 
     def scroll_to(self, page, locator):
-        "JupyterLab renders the cells in view; go down until the wanted one is."
+        "JupyterLab renders the cells in view; go down from the top until the wanted one is."
         page.locator(".jp-WindowedPanel-outer").first.hover()
+        page.mouse.wheel(0, -100_000)
+        page.wait_for_timeout(500)
         for _ in range(200):
             if locator.count() and locator.first.is_visible(): break
+            failed = page.locator(".jp-OutputArea-output").filter(has_text="Traceback (most recent call last)")
+            if failed.count(): self.fail(failed.first.text_content()[-2000:])
             page.mouse.wheel(0, 400)
             page.wait_for_timeout(50)
         locator.first.evaluate("e => e.scrollIntoView({ block: 'center' })")
