@@ -1,6 +1,6 @@
 """Render README.md from nbs/index.ipynb: python tools/readme.py [--check]
 
-Markdown and outputs stay, code that a reader would run stays, cells that begin with `#| hide` go. A figure that the notebook draws is
+Markdown and outputs stay, code that a reader would run stays, cells that begin with `#| hide` go, and of those that begin with `#| echo: false` the code. A figure that the notebook draws is
 written to `nbs/images/`. Links relative to the notebook become relative to the root.
 """
 import argparse
@@ -28,6 +28,7 @@ def render() -> dict[Path, bytes]:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}): output["data"].pop("text/plain", None)
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources={"output_files_dir": "images", "unique_key": "index"})
+    text = re.sub(r"\n```\w*\n#\| echo: false\n.*?\n```\n", "", text, flags=re.S)
     text = re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", from_root, text).strip() + "\n"
     return {Path("README.md"): text.encode(), **{Path("nbs", name): data for name, data in resources["outputs"].items()}}
 
