@@ -44,8 +44,8 @@ from .tokenizer import Tokenizer
 
 # %% ../nbs/14_trainer.ipynb #d6e93fc4
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=64, batch_size=64, steps=1050, matrix_lr=0.02, warmup=50, ema=0.99, eval_every=350, eval_blocks=128, eval_draws=1, sample_every=350,
-                 samples=80, log_every=10, checkpoint_every=350),
+    'tiny': dict(block_size=64, batch_size=64, steps=1250, matrix_lr=0.02, warmup=50, ema=0.99, eval_every=400, eval_blocks=128, eval_draws=1, sample_every=400,
+                 samples=96, log_every=10, checkpoint_every=400),
     'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, warmup=100, ema=0.999, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),
     'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, warmup=100, ema=0.999, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
