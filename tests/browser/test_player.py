@@ -98,7 +98,8 @@ class PlayerTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.home = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        executed = cls.notebook or max(project.glob("outputs/*/train.ipynb"), key=lambda p: p.stat().st_mtime, default=None) or train_notebook(cls.home)
+        there = [p for p in project.glob("outputs/*/train.ipynb") if (p.parent / "traces" / "final.npz").exists() and (p.parent / "summary.json").exists()]
+        executed = cls.notebook or max(there, key=lambda p: p.stat().st_mtime, default=None) or train_notebook(cls.home)
         cls.executed = Path(executed).resolve()
         run = cls.executed.parent
         cls.copy = run / "browser-test.ipynb"  # in the run folder, where its paths hold
