@@ -22,7 +22,7 @@ from .sampler import Trace
 # %% ../nbs/16_dashboard.ipynb #4957935d
 def tint(mode: str, v: float) -> str:
     """A translucent CSS colour for `v` in [0, 1]: of a reveal step (first to last) or of a confidence. The function of the same name in player.js is its twin."""
-    if mode == 'confidence': return f'rgba(234, 88, 12, {0.62 * (1 - v) + 0.05:.3f})'
+    if mode == 'confidence': return f'rgba(234, 88, 12, {0.05 + 0.45 * (1 - v**0.5):.3f})'
     red, green, blue = (round(a + (b - a) * v) for a, b in ((20, 109), (170, 60), (170, 237)))
     return f'rgba({red}, {green}, {blue}, {0.12 + 0.43 * v:.3f})'
 

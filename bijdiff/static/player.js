@@ -5,7 +5,7 @@ const COLOURS = { step: "step", confidence: "confidence" };
 
 // `tint` has a twin of the same name in dashboard.py.
 export function tint(mode, v) {
-  if (mode === COLOURS.confidence) return `rgba(234, 88, 12, ${(0.62 * (1 - v) + 0.05).toFixed(3)})`;
+  if (mode === COLOURS.confidence) return `rgba(234, 88, 12, ${(0.05 + 0.45 * (1 - Math.sqrt(v))).toFixed(3)})`;
   const mix = (a, b) => Math.round(a + (b - a) * v);
   return `rgba(${mix(20, 109)}, ${mix(170, 60)}, ${mix(170, 237)}, ${(0.12 + 0.43 * v).toFixed(3)})`;
 }
