@@ -35,7 +35,7 @@ const element = (tag, attributes = {}, ...children) => {
   node.append(...children);
   return node;
 };
-const percent = (p) => Number.isNaN(p) ? "edited in" : p >= 0.9995 ? "100%" : p < 0.001 ? "< 0.1%" : `${(100 * p).toFixed(p < 0.1 ? 1 : 0)}%`;
+const percent = (p) => Number.isNaN(p) ? "edited in" : p >= 0.9995 ? "100%" : p < 0.001 ? "<0.1%" : `${(100 * p).toFixed(p < 0.1 ? 1 : 0)}%`;
 const ICON = {
   play: '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4.5 2.6v10.8a.6.6 0 0 0 .92.5l8.3-5.4a.6.6 0 0 0 0-1L5.42 2.1a.6.6 0 0 0-.92.5z"/></svg>',
   pause: '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="3.5" y="2.5" width="3.2" height="11" rx=".8"/><rect x="9.3" y="2.5" width="3.2" height="11" rx=".8"/></svg>',
@@ -101,7 +101,7 @@ export function mount(root, model) {
       const now = element("span", { class: "now" });
       const cell = element("span", { class: "cell", role: "listitem", tabindex: i === focused ? 0 : -1, "data-position": i },
         element("span", { class: "width", "aria-hidden": "true" }, last === mask ? "    " : pieces[last]), now);
-      if (glued[last] && i) cell.classList.add("glued");
+      if (glued[last] && i) cells[i - 1].cell.classList.add("joined");
       if (/^<.+>$/.test(pieces[last])) cell.classList.add("special");
       line.append(cell);
       cells.push({ cell, now, shown: null });
