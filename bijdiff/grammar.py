@@ -122,6 +122,9 @@ def _vocabulary(words, topics):
         quota = forms * (t + 1) // topics - forms * t // topics
         size = {c: max(1, round(quota * share)) for c, share in OPEN.items()}
         size[ADJ] = quota - 2 * (size[NOUN] + size[TRANS] + size[INTR])
+        while size[ADJ] < 1:  # rounding took all
+            size[max((NOUN, TRANS, INTR), key=size.get)] -= 1
+            size[ADJ] += 2
         sizes.append(size)
     for t, lemmas in enumerate(_lemmas(sizes)):
         for c in OPEN:
