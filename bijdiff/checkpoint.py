@@ -43,8 +43,9 @@ def resolve_run(run: str | None = None, output_path: str | Path | None = None, r
             raise ValueError(f'run {run!r}: expected the name of a folder under outputs/, of letters, digits and _ . + = -')
         return outputs / run
     if output_path:
-        folder = Path(output_path).resolve().parent
+        folder, here = Path(output_path).resolve().parent, Path.cwd()
         if folder.parent == outputs.resolve(): return folder
+        if (here.parent.name, here.name) == ('outputs', folder.name): return here  # JupyterLab runs a notebook in its own folder
     stamp = f'{datetime.now():%Y%m%d-%H%M%S}-{label}'
     names = [stamp, *(f'{stamp}-{n}' for n in range(2, 1000))]
     return next(outputs / name for name in names if not (outputs / name).exists())
@@ -160,11 +161,15 @@ class RunFolder:
                 _locks.remove(fd)
                 os.close(fd)
 
+    def config(self) -> dict:
+        """The configuration with which the run began; empty before."""
+        path = self.path / 'config.json'
+        return _read_json(path) if path.exists() else {}
+
     def adopt(self, config: dict, free: tuple[str, ...] = ()):
         """Write `config` (JSON values), or compare it with the one that is there; raises `ValueError` naming each field that differs, apart from those in `free`."""
-        path = self.path / 'config.json'
-        if not path.exists(): return write_json(path, config)
-        there, here = _read_json(path), json.loads(json.dumps(config))
+        there, here = self.config(), json.loads(json.dumps(config))
+        if not there: return write_json(self.path / 'config.json', config)
         absent = object()
         differ = [f'{key} was {there.get(key)!r}, now {here.get(key)!r}' for key in {**there, **here}
                   if key not in free and there.get(key, absent) != here.get(key, absent)]

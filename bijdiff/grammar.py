@@ -27,9 +27,9 @@ class Rules:
     plural: float = 0.5                                # a noun phrase is plural
     the: float = 0.2                                   # its determiner is `the`, which does not tell its number
     adjective: tuple[float, ...] = (0.2,)              # it has an adjective
-    relative: tuple[float, ...] = (0.2, 0.1)           # it has a relative clause: the length bounds the nesting
+    relative: tuple[float, ...] = (0.15, 0.1)          # it has a relative clause: the length bounds the nesting
     object_relative: float = 0.3                       # that clause is an object relative
-    transitive: float = 0.6                            # a predicate has an object
+    transitive: float = 0.5                            # a predicate has an object
 
 
 def _then(*parts):

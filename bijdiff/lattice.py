@@ -78,7 +78,8 @@ class Guard:
 
     def see(self, y: Tensor, lattice: Lattice):
         """Take the sums `y` (any shape) into account."""
-        share = torch.linalg.vector_norm(y.detach(), float('inf')) / lattice.limit
+        low, high = y.detach().aminmax()
+        share = torch.maximum(-low, high) / lattice.limit
         self.peak = share if self.peak is None else torch.maximum(self.peak, share)
 
     @property

@@ -126,7 +126,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
 # %% ../nbs/15_launch.ipynb #bac25a6f
 def launch_run(notebook: Path, parameters: dict) -> Path:
     """Run a training notebook as the run `parameters['run']`, or a new one named by time and preset; returns the folder. Raises before anything starts if it cannot be."""
-    from bijdiff.trainer import TrainConfig
+    from bijdiff.config import TrainConfig
     config = TrainConfig.from_dict(parameters)
     folder = RunFolder(resolve_run(config.run, label=config.preset))
     if folder.status == 'done': raise ValueError(f'run {folder.name!r} is done: look into {folder.path}, or choose another name')
@@ -179,7 +179,7 @@ def _sweep(args):
 
 def _load(args):
     from bijdiff.denoiser import load_denoiser
-    from bijdiff.trainer import pick_device
+    from bijdiff.config import pick_device
     return load_denoiser(find_model(args.model), args.weights).to(pick_device(args.device))
 
 
@@ -216,7 +216,7 @@ def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to
 def _plan(args):
     from bijdiff.denoiser import DenoiserConfig
     from bijdiff.plan import measure_flops, plan
-    from bijdiff.trainer import pick_device
+    from bijdiff.config import pick_device
     import torch
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(args, k)) is not None}
     config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, **changes)
