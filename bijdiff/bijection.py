@@ -140,14 +140,16 @@ class LiftedRotation(Bijection):
 
     def _shear(self, streams, context, angle, sign):
         x1, x2 = streams
-        lattice, tau = self.lattice, torch.tan(angle / 2)
-        x1 = _watch(x1 - sign * lattice.snap(tau * x2), lattice, context)
-        x2 = _watch(x2 + sign * lattice.snap(torch.sin(angle) * x1), lattice, context)
-        return _watch(x1 - sign * lattice.snap(tau * x2), lattice, context), x2
+        slide = lambda goal, slope, x: _watch(goal + self.lattice.snap(sign * slope * x.double()).to(x.dtype), self.lattice, context)
+        tau = torch.tan(angle / 2)
+        x1 = slide(x1, -tau, x2)
+        x2 = slide(x2, torch.sin(angle), x1)
+        return slide(x1, -tau, x2), x2
 
     def _split(self):
-        turns = torch.round(self.angles.detach() / (torch.pi / 2))
-        return turns % 4, self.angles - turns * (torch.pi / 2)
+        angles = self.angles.double()  # products in float32 would be off by steps of their own
+        turns = torch.round(angles.detach() / (torch.pi / 2))
+        return turns % 4, angles - turns * (torch.pi / 2)
 
     def forward(self, streams, context=None):
         quarters, rest = self._split()

@@ -50,6 +50,11 @@ class _Tape:
     def put(self, position, streams): self.position, self.streams = position, tuple(x.detach() for x in streams)
 
 
+def _read_besides_streams(bijection, context):
+    context = [(f'{name} in the context', t) for name in ('cond', 'attention_mask') if (t := getattr(context, name)) is not None]
+    return [*context, *((f'parameter {name}', p) for name, p in bijection.named_parameters())]
+
+
 class _Recompute(torch.autograd.Function):
     "One bijection, differentiated by computing it again: from its saved input (no tape) or from its rebuilt output."
 
@@ -57,7 +62,7 @@ class _Recompute(torch.autograd.Function):
     def forward(ctx, bijection, context, tape, position, x1, x2, cond, *params):
         y = bijection((x1, x2), context)
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
-        ctx.versions = [p._version for p in params]
+        ctx.versions = [t._version for _, t in _read_besides_streams(bijection, context)]
         if tape is None: ctx.save_for_backward(x1, x2)
         elif position == tape.last: ctx.save_for_backward(*y)
         return y
@@ -67,9 +72,9 @@ class _Recompute(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError('create_graph=True: a recomputing chain has no second derivative; use memory="stored"')
         bijection, tape, cond = ctx.bijection, ctx.tape, ctx.context.cond
-        for (name, p), version in zip(bijection.named_parameters(), ctx.versions):
-            if p._version != version:
-                raise RuntimeError(f'parameter {name} of bijection {ctx.position} changed between forward and backward: step the optimizer after backward')
+        for (name, t), version in zip(_read_besides_streams(bijection, ctx.context), ctx.versions):
+            if t._version != version:
+                raise RuntimeError(f'{name} of bijection {ctx.position} changed between forward and backward: step the optimizer, and edit contexts, after backward')
         if cond is not None: cond = cond.detach().requires_grad_()
         context = replace(ctx.context, cond=cond)
         if tape is None:
@@ -153,7 +158,7 @@ class _Watched:
     def __init__(self, chain, streams, context):
         self.context, self.mine = context or Context(), None
         if self.context.guard is not None: return
-        if chain.lattice:
+        if chain.lattice and chain.exact:
             for i, x in enumerate(streams): chain.lattice.check(x, f'stream {i + 1}')
         self.mine = Guard()
         self.context = replace(self.context, guard=self.mine)
@@ -166,7 +171,10 @@ class _Watched:
 
 class _Inverse(Bijection):
     "A chain, walked the other way."
-    def __init__(self, chain): super().__init__(); self.chain, self.exact = chain, chain.exact
+    def __init__(self, chain):
+        super().__init__()
+        self.chain, self.exact, self.lattice = chain, chain.exact, chain.lattice
+
     def forward(self, streams, context=None): return self.chain.inverse(streams, context)
     def inverse(self, streams, context=None): return self.chain.forward(streams, context)
     def log_det(self, streams, context=None): return -self.chain.log_det(self.chain.inverse(streams, context), context)

@@ -202,6 +202,11 @@ class MLP(_Branch):
     def forward(self, x, context=None): return self._run(_mlp, x, context)
 
 # %% ../nbs/04_denoiser.ipynb #8b690832
+def _hash(x):
+    "64 bits (...) for each row of `x` (..., D) float32: equal for equal rows, and as good as never for others."
+    return (x.contiguous().view(torch.int32).long() * random_bits(torch.arange(x.shape[-1])).to(x.device)).sum(-1)
+
+
 class _Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
@@ -222,7 +227,9 @@ class _Denoiser(nn.Module):
         """Where the weights are."""
         return self.table.device
 
-    def _context(self, tokens, t, cond, attention_mask, key, guard) -> Context:
+    def context(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
+                key: int | Tensor | None = None, guard: Guard | None = None) -> Context:
+        """What the branches of one call depend on besides the streams; arguments as for the call, whose checks are made here."""
         c = self.config
         if tokens.shape[1] > c.block_size: raise ValueError(f'{tokens.shape[1]} tokens are longer than the block_size {c.block_size} of the model: pass fewer')
         if guard is None and not (0 <= tokens.min() and tokens.max() <= c.vocab_size):
@@ -233,7 +240,7 @@ class _Denoiser(nn.Module):
         if t is not None:
             rate = 10_000.0 ** (-torch.arange(c.width // 2, device=t.device) / (c.width // 2))
             wave = 1000 * t.float()[:, None] * rate
-            vector = F.linear(torch.cat((wave.cos(), wave.sin()), -1), self.time)
+            with torch.autocast(t.device.type, enabled=False): vector = F.linear(torch.cat((wave.cos(), wave.sin()), -1), self.time)
         if cond is not None: vector = self.classes[cond] + (0 if vector is None else vector)
         key = None if not self.training else torch.as_tensor(key) if key is not None else torch.randint(2**62, ()) if c.dropout else None
         return Context(None if vector is None else F.silu(vector), attention_mask, key, guard)
@@ -250,7 +257,7 @@ class _Denoiser(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
         dtype = getattr(torch, self.config.branch_dtype)
-        return F.linear(hidden.to(dtype), self.head_weight.to(dtype)).float()
+        with torch.autocast(hidden.device.type, enabled=False): return F.linear(hidden.to(dtype), self.head_weight.to(dtype)).float()
 
     def parameter_roles(self) -> dict[str, str]:
         """For each parameter name: `matrix` (inside the branches), `embedding` (table, head, classes) or `gain` (the rest)."""
@@ -275,8 +282,7 @@ class _Denoiser(nn.Module):
 
     def collisions(self) -> list[list[int]]:
         """Groups of token ids whose embeddings snap to the same lattice point: where the lift is not injective."""
-        rows = Lattice(self.config.frac_bits).snap(self.table.detach()).cpu().view(torch.int32).long()
-        _, group, size = (rows * random_bits(torch.arange(rows.shape[1]))).sum(1).unique(return_inverse=True, return_counts=True)
+        _, group, size = _hash(Lattice(self.config.frac_bits).snap(self.table.detach())).unique(return_inverse=True, return_counts=True)
         return [torch.nonzero(group == g).flatten().tolist() for g in torch.nonzero(size > 1).flatten()]
 
     def save_pretrained(self, folder: str | os.PathLike):
@@ -325,7 +331,7 @@ class BijectiveDenoiser(_Denoiser):
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(B, L, D)` float32: `logits(hidden(tokens))` is the model. Arguments as for the call."""
-        context = self._context(tokens, t, cond, attention_mask, key, guard)
+        context = self.context(tokens, t, cond, attention_mask, key, guard)
         return self._features(self.trunk(self.embed(tokens), context))
 
     def read(self, streams: Streams, index: Tensor | None = None) -> Tensor:
@@ -338,10 +344,13 @@ class BijectiveDenoiser(_Denoiser):
         """From the final streams back to the tokens; `context` must be that of the forward pass."""
         x = torch.stack(self.trunk.inverse(streams, context))                       # (2, B, L, D)
         table = self.trunk.lattice.snap(self.table)
-        flat = torch.cat(list(x.flatten(1, 2)), -1)                                 # (BL, 2D)
-        tokens = torch.cat([torch.cdist(part, torch.cat((table, table), -1)).argmin(1) for part in flat.split(1024)]).view(x.shape[1:3])
-        off = x - table[tokens]
-        return Rewound(tokens, off.square().sum((0, -1)).sqrt(), (x.view(torch.int32) == table[tokens].view(torch.int32)).all(-1).all(0))
+        known, ids = _hash(table).sort()
+        tokens = ids[torch.searchsorted(known, _hash(x[0])).clamp_max(len(ids) - 1)]
+        equal = lambda: (x.view(torch.int32) == table[tokens].view(torch.int32)).all(-1).all(0)
+        lost = ~equal()                                                             # these rows are no token's: the nearest
+        pairs, rows = torch.cat((table, table), -1), torch.cat(list(x[:, lost]), -1)  # (V + 1, 2D), (N, 2D)
+        tokens[lost] = torch.cat([torch.cdist(part, pairs).argmin(1) for part in rows.split(1024)])
+        return Rewound(tokens, (x - table[tokens]).square().sum((0, -1)).sqrt(), equal())
 
 # %% ../nbs/04_denoiser.ipynb #2848cc84
 class ResidualDenoiser(_Denoiser):
@@ -353,7 +362,7 @@ class ResidualDenoiser(_Denoiser):
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(B, L, D)` float32: `logits(hidden(tokens))` is the model. Arguments as for the call."""
-        context = self._context(tokens, t, cond, attention_mask, key, guard)
+        context = self.context(tokens, t, cond, attention_mask, key, guard)
         x = F.embedding(tokens, self.table)
         with torch.autocast(x.device.type, enabled=False):
             for branch in self.trunk:
@@ -371,6 +380,7 @@ def _folder(source) -> Path:
     "The checkpoint folder that `source` means: itself, what `last` names, the last of a run, or a hub id."
     path = Path(source)
     if path.is_file():
+        if path.name != 'last': raise FileNotFoundError(f'{path} is a file: pass its folder, or checkpoints/last')
         name = path.read_text().strip()
         if not name or not (path.parent / name).is_dir(): raise FileNotFoundError(f'{path} names the checkpoint {name!r}, which is not beside it')
         return path.parent / name
@@ -391,11 +401,14 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
     for name, p in model.named_parameters():
         if name not in tensors: raise ValueError(f'{file} has no tensor {name!r}: it belongs to another configuration')
         if tensors[name].shape != p.shape: raise ValueError(f'{file}: {name} is {tuple(tensors[name].shape)}, the model expects {tuple(p.shape)}: another vocabulary or preset')
-        with torch.no_grad(): p.copy_(tensors[name])
+        with torch.no_grad(): p.copy_(tensors.pop(name))
+    if tensors: raise ValueError(f'{file} has a tensor {next(iter(tensors))!r} that the model lacks: it belongs to another configuration')
 
 
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:
     """A saved denoiser of either kind; see `BijectiveDenoiser.from_pretrained`."""
+    own = 'memory', 'compile', 'branch_dtype', 'dropout'
+    if wrong := [name for name in changes if name not in own]: raise ValueError(f'{wrong[0]!r} cannot be changed in a saved model: expected some of {", ".join(own)}')
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)
     saved = json.loads((folder / 'config.json').read_text())

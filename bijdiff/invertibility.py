@@ -111,7 +111,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
     cond = torch.zeros(len(tokens), dtype=torch.long, device=model.device) if model.config.conditions else None
     report = InvertibilityReport([])
     with torch.no_grad():
-        context = model._context(tokens, t, cond, None, seed, None)
+        context = model.context(tokens, t, cond, key=seed)
         report.rows += _round_trips(model, tokens, 'as they are', context)
     for scale in scales:
         other = copy.deepcopy(model).draw_weights(scale, seed)

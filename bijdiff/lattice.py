@@ -56,9 +56,9 @@ class Lattice:
         return _Snap.apply(x, self.frac_bits)
 
     def contains(self, x: Tensor) -> bool:
-        """Whether `x` is float32, on the lattice, within the limit, and free of NaN and negative zeros (synchronises)."""
+        """Whether `x` is float32, on the lattice, below the limit, and free of NaN and negative zeros (synchronises)."""
         x = x.detach()
-        return x.dtype == torch.float32 and bool((x.abs() <= self.limit).all()) and same_bits(x, self.snap(x))
+        return x.dtype == torch.float32 and bool((x.abs() < self.limit).all()) and same_bits(x, self.snap(x))
 
     def check(self, x: Tensor, what: str = 'the tensor'):
         """Raise `LatticeOverflow` if `x` leaves the range, `ValueError` if it lies off the lattice (synchronises)."""
@@ -66,8 +66,8 @@ class Lattice:
         way_out = f'pass it through Lattice({self.frac_bits}).snap'
         if x.dtype != torch.float32: raise ValueError(f'{what} is {x.dtype}, streams are float32: {way_out}')
         peak = x.detach().abs().max().item()
-        if not peak <= self.limit:
-            raise LatticeOverflow(f'{what} reaches {peak:g}, outside ±{self.limit:g}: use fewer than {self.frac_bits} frac_bits')
+        if not peak < self.limit:
+            raise LatticeOverflow(f'{what} reaches {peak:g}, the limit is {self.limit:g}: use fewer than {self.frac_bits} frac_bits')
         raise ValueError(f'{what} is off the lattice of step {self.step:g}: {way_out}')
 
 # %% ../nbs/00_lattice.ipynb #90202840

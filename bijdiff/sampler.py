@@ -33,7 +33,7 @@ def token_probabilities(logits: Tensor, temperature: float = 1.0, top_k: int | N
     In this order: `temperature` (0: all on the likeliest token), `top_k` likeliest tokens, then the fewest likeliest tokens that together have at least probability `top_p`."""
     logits = logits.double()
     if temperature == 0: return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
-    p = (logits / temperature).softmax(-1)
+    p = ((logits - logits.amax(-1, keepdim=True)) / temperature).softmax(-1)
     if top_k is not None and top_k < p.shape[-1]:
         values, ids = p.topk(top_k)
         p = torch.zeros_like(p).scatter_(-1, ids, values)
@@ -103,11 +103,15 @@ def start_tokens(model, batch_size: int, length: int | None, prompt) -> Tensor:
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if not 1 <= length <= most: raise ValueError(f'length {length}: expected 1 to {most}, the block_size of the model')
     texts = [prompt] if isinstance(prompt, str) else prompt
-    if isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts):
+    if isinstance(texts, (list, tuple)) and texts and all(isinstance(t, str) for t in texts):
         if model.tokenizer is None: raise ValueError('a text prompt needs model.tokenizer, and there is none: pass token ids, with the mask id where they are free')
         rows = [torch.tensor(read_prompt(t, model.tokenizer), dtype=torch.int64) for t in texts]
     else:
-        rows = [] if prompt is None else list(torch.as_tensor(prompt).cpu().long().reshape(-1, torch.as_tensor(prompt).shape[-1]))
+        try: ids = torch.as_tensor([] if prompt is None else prompt).cpu()
+        except (TypeError, ValueError, RuntimeError): ids = torch.tensor(0.)
+        if prompt is not None and (ids.ndim not in (1, 2) or ids.is_floating_point() or not ids.numel()):
+            raise ValueError(f'prompt {str(prompt)[:40]}: expected a text with holes, a list of such texts, or token ids (L,) or (B, L)')
+        rows = list(ids.long().reshape(-1, ids.shape[-1])) if ids.numel() else []
     if len(rows) > 1 and batch_size not in (1, len(rows)): raise ValueError(f'{len(rows)} prompts for a batch_size of {batch_size}: leave batch_size out, or pass one prompt')
     tokens = torch.full((max(batch_size, len(rows)), length), vocab_size)
     for i, row in enumerate(rows * (len(tokens) if len(rows) == 1 else 1)):
@@ -196,6 +200,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if top_p is not None and not 0 < top_p <= 1: raise ValueError(f'top_p {top_p}: expected more than 0 and at most 1')
     if candidates < 0: raise ValueError(f'candidates {candidates}: expected 0 or more')
     tokens = start_tokens(model, batch_size, length, prompt)
+    if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
     if cond is not None: cond = torch.as_tensor(cond, device=model.device).expand(len(tokens))
     return _denoise(model, process, tokens, steps, sampler, (temperature, top_k, top_p), cond, seed, min(candidates, c.vocab_size), first, progress)
 
@@ -215,7 +220,10 @@ def _denoise(model, process, tokens, steps, sampler, choice, cond, seed, k, firs
     for number in tqdm(range(1, steps + 1), 'denoising', disable=not progress, leave=False):
         tokens = step.tokens.clone()
         t, s = grid[number - 1], grid[number]
-        edits = (tokens != before).nonzero(as_tuple=True)
+        edited = tokens != before
+        if not reveals and edited.any():
+            if (tokens == vocab_size).any(): raise ValueError(f'step {number - 1}: a mask was put into a text of the process {model.process["name"]!r}, which has none to reveal: put a token')
+            free = free & ~edited
         if reveals:
             a_t, a_s = process.schedule.alpha(t), process.schedule.alpha(s)
             rate = 1.0 if number == steps else ((a_s - a_t) / (1 - a_t)).item()
@@ -225,6 +233,8 @@ def _denoise(model, process, tokens, steps, sampler, choice, cond, seed, k, firs
         else:
             rows, columns = free.nonzero(as_tuple=True)
             law = lambda p, at: process.posterior(at, p, s.to(at.device).expand(len(at)), t.to(at.device).expand(len(at)))
+        edited[rows, columns] = False  # drawn in this step
+        edits = edited.nonzero(as_tuple=True)
         parts = [(*edits, torch.full((len(edits[0]),), torch.nan), torch.full((len(edits[0]), k), -1), torch.zeros(len(edits[0]), k))]
         if len(rows):
             u = uniform(seed, _TOKEN, first + rows, number, columns)
