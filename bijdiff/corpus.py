@@ -79,7 +79,9 @@ def _rows(path, column):
         try: row = json.loads(line)
         except json.JSONDecodeError as e: raise ValueError(f'{path}, line {number} is not JSON: {e}') from None
         if isinstance(row, dict) and column not in row: raise ValueError(f'{path}, line {number} has no {column!r}: set column to one of {", ".join(row)}')
-        yield row if isinstance(row, str) else str(row[column])
+        text = row if isinstance(row, str) else str(row[column])
+        if not text.isascii() and (broken := re.search('[\ud800-\udfff]', text)): raise ValueError(f'{path}, line {number} is not Unicode text: it has half a surrogate pair ({ascii(broken[0])}): mend or remove the line')
+        yield text
 
 
 def _share(text):
@@ -230,13 +232,14 @@ def _write_text(source, tokenizer, aside):
         pieces = iter(stream)
         with open(aside / f'{split}.bin', 'wb') as f, tqdm(desc=f'tokens of {split}', unit='B', unit_scale=True, leave=False, delay=2) as bar:
             while batch := list(islice(pieces, 64)):
-                ids = np.fromiter(chain.from_iterable(tokenizer.encode_batch(batch)), dtype)
+                encoded = tokenizer.encode_batch(batch)
+                ids = np.fromiter(chain.from_iterable(encoded), dtype)
                 f.write(ids.tobytes())
                 size = sum(len(p.encode()) for p in batch)
                 count['tokens'] += len(ids)
                 count['words'] += sum(len(p.split()) + p.count('\n') for p in batch)
                 count['bytes'] += size
-                raw = raw and not any('<unk>' in p for p in batch) and not (tokenizer.kind == 'chars' and (ids == 0).any())
+                raw = raw and not any('<unk>' in p for p in batch) and (tokenizer.kind in ('bpe', 'bytes') or all(tokenizer.decode(i) == p for i, p in zip(encoded, batch)))
                 bar.update(size)
         stats[split] = count
     _finish(aside, tokenizer, dtype, {s: {**c, 'raw': raw} for s, c in stats.items()})
@@ -249,7 +252,7 @@ def _write_grammar(grammar, tokenizer, tokens, aside):
     for i, split in enumerate(SPLITS):
         stats[split] = dict.fromkeys(('tokens', 'words', 'bytes'), 0) | {'raw': False}
         with open(aside / f'{split}.bin', 'wb') as f:
-            for blocks in grammar.chunks(-(-tokens[split] // grammar.block_size), 3 * grammar.seed + i):
+            for blocks in grammar.chunks(-(-tokens[split] // grammar.block_size), split=i):
                 f.write(blocks.astype(dtype).tobytes())
                 for key, n in (('tokens', blocks.size), ('words', np.count_nonzero(blocks != END) + len(blocks)), ('bytes', length[blocks[blocks != END]].sum())):
                     stats[split][key] += int(n)
@@ -295,14 +298,16 @@ GRAMMARS = {'grammar': dict(words=300, topics=6, tokens=2**22), 'grammar-large':
 
 
 def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer | None = None, words: int | None = None, topics: int | None = None, tokens: int | None = None,
-                column: str = 'text', documents: int | None = None, seed: int = 0, cache: str | Path | None = None) -> Corpus:
+                column: str | None = None, documents: int | None = None, seed: int = 0, cache: str | Path | None = None) -> Corpus:
     """The corpus that `name` names, from the cache or built into it.
 
     `name`: `"grammar"`, `"grammar-large"`, `"docstrings"`, `"hf:REPO"` or `"hf:REPO:CONFIG"`, or the path of a file or folder of .txt, .jsonl, .parquet, relative to the project root.
     `tokenizer`: see `get_tokenizer`, default `"bpe"` (8,192); a grammar brings its own. `words`, `topics`, `tokens`, `seed`: of a grammar: its word forms, its topics, its training tokens, and the seed of the text.
-    `column`: of .jsonl, .parquet and hub rows. `documents`: stream only so many rows of each split of a hub data set."""
+    `column`: of .jsonl, .parquet and hub rows, default `"text"`. `documents`: stream only so many rows of each split of a hub data set."""
     name, folder = str(name), cache_folder(cache)
     if block_size < 1: raise ValueError(f'block_size {block_size}: expected at least 1')
+    if documents is not None and not name.startswith('hf:'): raise ValueError(f'documents={documents}: only a hub data set is streamed by documents: leave it unset')
+    if column is not None and (name in (*GRAMMARS, 'docstrings') or name.endswith('.txt')): raise ValueError(f'column={column!r}: corpus {name!r} has no columns: leave it unset')
     grammar = None
     if name in GRAMMARS:
         if tokenizer not in (None, 'words'): raise ValueError(f'tokenizer {tokenizer!r}: corpus {name!r} brings its own words: leave tokenizer unset')
@@ -314,7 +319,7 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
     else:
         for option, value in dict(words=words, topics=topics, tokens=tokens).items():
             if value is not None: raise ValueError(f'{option}={value}: corpus {name!r} has no such option, only {" and ".join(GRAMMARS)} do: leave it unset')
-        source = {s: _Stream(documents) for s, documents in _source(name, column, documents, folder).items()}
+        source = {s: _Stream(documents) for s, documents in _source(name, column or 'text', documents, folder).items()}
         text = {s: _digest(*stream) for s, stream in source.items()}
         tokenizer = get_tokenizer('bpe' if tokenizer is None else tokenizer, source['train'], folder)
         key, write = _digest(_FORMAT, text, tokenizer.fingerprint()), partial(_write_text, source, tokenizer)

@@ -193,7 +193,7 @@ class Grammar:
     """A probabilistic grammar of documents: blocks of `block_size` tokens with known probabilities.
 
     `words`: number of word forms, function words and the full stop among them; `vocab_size` is one more, for `<end>` (id 0).
-    `topics`: number of topics, equally likely. `seed`: of the training text, the default of `generate`.
+    `topics`: number of topics, equally likely. `seed`: the default of `generate`.
     Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words of no topic; `dtype` of the blocks."""
 
     def __init__(self, words: int = 300, block_size: int = 64, topics: int = 6, seed: int = 0, rules: Rules = Rules()):
@@ -215,16 +215,18 @@ class Grammar:
         self._longer = np.bincount(self._lengths, self._p, block_size + 1)[:0:-1].cumsum()[::-1]  # P(length > r) for r < block_size
         self._longer = np.append(self._longer, 0.)
 
-    def generate(self, n: int, seed: int | None = None) -> np.ndarray:
-        """The first `n` documents of stream `seed`: (n, block_size) int, the smallest unsigned type that holds the ids."""
-        return np.concatenate([np.empty((0, self.block_size), self.dtype), *self.chunks(n, seed)])
+    def generate(self, n: int, seed: int | None = None, split: int = 0) -> np.ndarray:
+        """The first `n` documents of a stream: (n, block_size) int, the smallest unsigned type that holds the ids.
 
-    def chunks(self, n: int, seed: int | None = None, size: int = 4096) -> Iterator[np.ndarray]:
+        `seed` (default: the grammar's) and `split` name the stream; a corpus trains on split 0, validates on 1 and tests on 2."""
+        return np.concatenate([np.empty((0, self.block_size), self.dtype), *self.chunks(n, seed, split)])
+
+    def chunks(self, n: int, seed: int | None = None, split: int = 0, size: int = 4096) -> Iterator[np.ndarray]:
         """The documents of `generate` in arrays of at most `size`, a constant of the stream.
 
-        A counter-based generator (Philox, Salmon et al. 2011) is keyed by (seed, chunk): a document depends on the seed and its place alone."""
+        A counter-based generator (Philox, Salmon et al. 2011) is keyed by (seed, split, chunk): a document depends on these and its place alone."""
         for i in range(-(-n // size)):
-            yield self._chunk(np.random.Generator(np.random.Philox(key=[self.seed if seed is None else seed, i])), min(size, n - i * size), size)
+            yield self._chunk(np.random.Generator(np.random.Philox(key=[self.seed if seed is None else seed, split << 48 | i])), min(size, n - i * size), size)
 
     @property
     def dtype(self): return np.uint8 if self.vocab_size < 2**8 else np.uint16 if self.vocab_size < 2**16 else np.uint32

@@ -59,12 +59,12 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
-    steps (default: its length), or a `Trace` to judge instead; 0: none.
+    steps (default: its length), or a `Trace` to judge instead; 0: none, as always for a model from left to right.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `temperature`, `top_k`, `top_p`, `distinct_share`, `mask_share`, `unigram_entropy` (nats), and of as much real text `data_distinct_share`, `data_unigram_entropy`; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), `structural_nelbo`, `structural_excess`, `valid_share`, `sentences`, `topic_consistent`. Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
-    tokens = corpus[split] if corpus else np.asarray(data)
+    tokens = text = corpus[split] if corpus else np.asarray(data)
     if tokens.ndim != 2 or not tokens.size: raise ValueError(f'data of shape {tuple(tokens.shape)}: expected blocks (N, L) of token ids, or a corpus with text in split {split!r}')
     if blocks is not None:
         if not 1 <= blocks <= len(tokens): raise ValueError(f'blocks {blocks}: expected 1 to {len(tokens)}')
@@ -81,13 +81,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         result['word_perplexity'] = word_perplexity(bound, stats['tokens'], stats['words'])
         if stats['raw']: result['bits_per_byte'] = bits_per_byte(bound, stats['tokens'], stats['bytes'])
     trace = samples if isinstance(samples, Trace) else None
-    if trace is None and samples:
+    if trace is None and samples and model.process['name'] != 'lefttoright':
         trace = sample(model, batch_size=samples, length=length, steps=steps or length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     if trace is not None:
-        n = trace.tokens.numel()
-        real = tokens[:-(-n // length)].flatten()[:n]
+        real = torch.from_numpy(text[:-(-trace.tokens.numel() // length)].astype(np.int64)).flatten()
+        drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
         result |= dict(samples=len(trace), sample_length=trace.tokens.shape[1], sample_steps=trace.steps, **{k: trace.settings.get(k) for k in ('temperature', 'top_k', 'top_p')},
-                       distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, trace.mask_id), unigram_entropy=unigram_entropy(trace.tokens),
+                       distinct_share=distinct_share(drawn), mask_share=mask_share(trace.tokens, trace.mask_id), unigram_entropy=unigram_entropy(drawn),
                        data_distinct_share=distinct_share(real), data_unigram_entropy=unigram_entropy(real))
     if corpus and corpus.grammar is not None:
         floor = corpus.grammar.entropy(length)

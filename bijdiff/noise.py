@@ -17,25 +17,28 @@ from torch import Tensor
 # %% ../nbs/05_noise.ipynb #2257bd55
 @dataclass(frozen=True)
 class LogLinear:
-    """`alpha(t) = 1 - t`: the expected share of noise is `t` itself; `alpha_prime` is the derivative."""
+    """`alpha(t) = 1 - t`: the expected share of noise is `t` itself; `alpha_prime` is the derivative, `time` the inverse."""
     def alpha(self, t: Tensor) -> Tensor: return 1 - t
+    def time(self, alpha: Tensor) -> Tensor: return 1 - alpha
     def alpha_prime(self, t: Tensor) -> Tensor: return -torch.ones_like(t)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """`alpha(t) = 1 - cos(π/2 (1 - t))`: little noise for longer (Chang et al. 2022, arXiv:2202.04200); `alpha_prime` is the derivative."""
+    """`alpha(t) = 1 - cos(π/2 (1 - t))`: much noise for longer (Chang et al. 2022, arXiv:2202.04200); `alpha_prime` is the derivative, `time` the inverse."""
     def alpha(self, t: Tensor) -> Tensor: return 1 - torch.cos(math.pi / 2 * (1 - t))
+    def time(self, alpha: Tensor) -> Tensor: return 1 - 2 / math.pi * torch.acos(1 - alpha)
     def alpha_prime(self, t: Tensor) -> Tensor: return -math.pi / 2 * torch.sin(math.pi / 2 * (1 - t))
 
 
 @dataclass(frozen=True)
 class Polynomial:
-    """`alpha(t) = 1 - t**power` (Shi et al. 2024, arXiv:2406.04329); `alpha_prime` is the derivative."""
+    """`alpha(t) = 1 - t**power` (Shi et al. 2024, arXiv:2406.04329); `alpha_prime` is the derivative, `time` the inverse."""
     power: float = 2.0
     def __post_init__(self):
         if self.power <= 0: raise ValueError(f'power {self.power}: expected more than 0')
     def alpha(self, t: Tensor) -> Tensor: return 1 - t**self.power
+    def time(self, alpha: Tensor) -> Tensor: return (1 - alpha)**(1 / self.power)
     def alpha_prime(self, t: Tensor) -> Tensor: return -self.power * t**(self.power - 1)
 
 
@@ -167,6 +170,8 @@ def get_process(name: str = 'absorbing', schedule: str = 'loglinear', power: flo
     """A corruption process by name; `power` belongs to the polynomial schedule, `share` to the hybrid process."""
     if name not in PROCESSES: raise ValueError(f'process {name!r}: expected one of {", ".join(PROCESSES)}')
     if schedule not in SCHEDULES: raise ValueError(f'schedule {schedule!r}: expected one of {", ".join(SCHEDULES)}')
+    if power is not None and schedule != 'polynomial': raise ValueError(f'power {power}: schedule {schedule!r} has none, polynomial does')
+    if share is not None and name != 'hybrid': raise ValueError(f'share {share}: process {name!r} has none, hybrid does')
     if name == 'lefttoright': return LeftToRight()
-    timing = SCHEDULES[schedule](*([power] if power is not None and schedule == 'polynomial' else []))
-    return PROCESSES[name](timing, *([share] if share is not None and name == 'hybrid' else []))
+    timing = SCHEDULES[schedule](*([] if power is None else [power]))
+    return PROCESSES[name](timing, *([] if share is None else [share]))
