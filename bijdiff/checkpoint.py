@@ -248,6 +248,9 @@ def _checksum(path: Path) -> int:
     return crc
 
 
+def _crc(state: dict) -> int: return zlib.crc32(json.dumps(state, sort_keys=True).encode())
+
+
 def _no_space(e: Exception) -> bool:
     "Whether a disk, a quota or a file size limit ended a write; safetensors tells in words only."
     codes = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
@@ -271,9 +274,9 @@ def save_checkpoint(folder: RunFolder, step: int, model: nn.Module, optimizers=N
             generators, generator_values = random_state()
             save_file(_contiguous({**{f'random.{k}': v for k, v in generators.items()}, **{f'loop.{k}': v for k, v in (tensors or {}).items()}}),
                       aside / 'state.safetensors')
-            write_json(aside / 'state.json', {
-                'step': step, 'ema_updates': ema.updates if ema is not None else 0, 'random': generator_values, 'loop': values or {}, 'torch': torch.__version__,
-                'files': {file.name: [file.stat().st_size, _checksum(file)] for file in sorted(aside.iterdir())}})
+            state = {'step': step, 'ema_updates': ema.updates if ema is not None else 0, 'random': generator_values, 'loop': values or {}, 'torch': torch.__version__,
+                     'files': {file.name: [file.stat().st_size, _checksum(file)] for file in sorted(aside.iterdir())}}
+            write_json(aside / 'state.json', {**state, 'crc': _crc(state)})
         write_atomic(folder.checkpoints / 'last', path.name + '\n')
     except (OSError, SafetensorError) as e:
         if not _no_space(e): raise
@@ -312,6 +315,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers=None, ema=None) -> 
 
     try: state = json.loads((path / 'state.json').read_text(encoding='utf-8'))
     except (OSError, ValueError) as e: raise damaged('state.json', 'missing' if isinstance(e, FileNotFoundError) else e) from None
+    if state.pop('crc', None) != _crc(state) or path.name != f'step-{state["step"]}': raise damaged('state.json', 'its checksum or its step differs')
     for name, (size, crc) in state['files'].items():
         if not (path / name).exists(): raise damaged(name, 'missing')
         found = (path / name).stat().st_size

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import re
+import signal
 import sys
 import sysconfig
 import warnings
@@ -386,6 +387,11 @@ class _Steps(torch.utils.data.Dataset):
     def __getitem__(self, step): return self.transform(*self.batch(step)) if self.transform else self.batch(step)
 
 
+def _deaf(worker):
+    "A loader process leaves interruptions to the one that it works for, which still needs the batches of its step."
+    for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)
+
+
 def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 0, stop_step: int, rank: int = 0, world: int = 1, workers: int = 0,
            transform: Callable | None = None, pin_memory: bool = False) -> Iterable:
     """The results of `batch_at` for the steps `start_step` to `stop_step - 1`, made ahead by `workers` processes (0: in this one, when asked).
@@ -393,4 +399,4 @@ def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 
     `transform(tokens, epoch, place)`: what to make of each batch, there. `pin_memory`: put it where a GPU fetches it faster."""
     steps = _Steps(lambda step: batch_at(blocks, step, batch_size, seed, rank, world), transform)
     return torch.utils.data.DataLoader(steps, batch_size=None, sampler=range(start_step, stop_step), num_workers=workers, pin_memory=pin_memory,
-                                       multiprocessing_context='fork' if workers else None, prefetch_factor=4 if workers else None)
+                                       multiprocessing_context='fork' if workers else None, worker_init_fn=_deaf, prefetch_factor=4 if workers else None)

@@ -132,7 +132,8 @@ def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: flo
     Raises `ValueError` for an unknown optimizer."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     muon = optimizer == 'muon'
-    rates = {'matrix': matrix_lr or (0.006 if muon else 6e-4), 'embedding': embedding_lr or (3e-3 if muon else 6e-4), 'gain': gain_lr}
+    default = lambda rate, beside_muon: rate if rate is not None else beside_muon if muon else 6e-4
+    rates = {'matrix': default(matrix_lr, 0.006), 'embedding': default(embedding_lr, 3e-3), 'gain': gain_lr}
     named, roles = dict(model.named_parameters()), model.parameter_roles()
     groups = {role: [p for name, p in named.items() if roles[name] == role and p.requires_grad] for role in rates}
     adam = [dict(params=params, lr=rates[role], weight_decay=weight_decay if role == 'matrix' else 0.0)

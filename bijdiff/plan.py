@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from .denoiser import DenoiserConfig, build
+from .objective import chunk_rows
 from .optim import OPTIMIZERS
 
 # %% ../nbs/13_plan.ipynb #b3c3bad0
@@ -53,8 +54,12 @@ def _saved_by(f, x, weights) -> _Saved:
 
 
 def _probe(config: DenoiserConfig) -> tuple[_Saved, _Saved, _Saved]:
-    "What an attention branch, an MLP branch and the rest of the model keep, in bytes."
-    length = (min(config.block_size, 256) - 1) | 1  # odd, as no width is: an activation never has the shape of a weight
+    "What an attention branch, an MLP branch and the rest of the model keep, in bytes. What grows with the length is left out: maps of attention, which a GPU does not keep."
+    short, long = 63, 127  # odd, as no width is: an activation never has the shape of a weight
+    return tuple(_Saved(a.token - (b.token - a.token) * short / (long - short), a.call) for a, b in zip(_probe_at(config, short), _probe_at(config, long)))
+
+
+def _probe_at(config, length):
     model = build(replace(config, layers=1, vocab_size=8, block_size=length, memory='stored', compile=False, time_input=False, conditions=0)).draw_weights()
     attention, mlp = (getattr(b, 'branch', b) for b in model.trunk)
     x = torch.randn(1, length, config.width, requires_grad=True)
@@ -109,7 +114,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
             'checkpoint': (branches + 2) * stream,
             'reversible': 2 * stream}[c.memory]
     copies = (attention.call + mlp.call) * (c.layers if c.memory == 'stored' else 1)
-    rows, chunk = tokens // 2, min(2048, max(64, 2**25 // c.vocab_size))  # masked rows, and how many have logits at once
+    rows, chunk = tokens // 2, chunk_rows(c.vocab_size)  # masked rows, and how many have logits at once
     loss = rows * 2 * stream + 4 * c.vocab_size * c.width + 4 * 4 * min(chunk, rows) * c.vocab_size
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(4 * shape.numel() * number for shape, number in matrices.items())

@@ -17,6 +17,7 @@ import tempfile
 import time
 import unittest
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
@@ -97,7 +98,9 @@ class PlayerTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.home = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        stack = ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         there = [p for p in project.glob("outputs/*/train.ipynb") if (p.parent / "traces" / "final.npz").exists() and (p.parent / "summary.json").exists()]
         executed = cls.notebook or max(there, key=lambda p: p.stat().st_mtime, default=None) or train_notebook(cls.home)
         cls.executed = Path(executed).resolve()
@@ -117,7 +120,7 @@ class PlayerTest(unittest.TestCase):
         cls.addClassCleanup(cls.lab.close)
         executable = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
         if executable is None: raise AssertionError("no Chromium: apt-get install chromium")
-        playwright = cls.enterClassContext(sync_playwright())
+        playwright = stack.enter_context(sync_playwright())
         cls.browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         cls.addClassCleanup(cls.browser.close)
 
