@@ -100,11 +100,13 @@ def _texts(files, column, split=None):
         else: yield from (t for t in _rows(path, column) if split is None or _share(t) in _PART[split])
 
 
-def _local(path, column):
+def _local(path, column=None):
     "Split -> a function that streams its documents, for a file or folder."
     files = [path] if path.is_file() else sorted(f for f in path.rglob('*') if f.is_file())
     files = [f for f in files if f.suffix in ('.txt', '.jsonl', '.parquet')]
     if not files: raise ValueError(f'{path} holds no .txt, .jsonl or .parquet file')
+    if column is not None and all(f.suffix == '.txt' for f in files): raise ValueError(f'column={column!r}: {path} is plain text and has no columns: leave it unset')
+    column = column or 'text'
     split_of = {'train': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid', 'dev': 'valid', 'test': 'test'}
     named = {}
     for f in files if path.is_dir() else ():
@@ -159,7 +161,7 @@ def _docstrings(cache):
         try: return f'{name}-{version(name)}'
         except PackageNotFoundError: return name
     key = hashlib.sha256(repr((sys.version_info[:3], *map(version_of, _PACKAGES))).encode()).hexdigest()[:24]
-    return _local(build_once(cache / 'docstrings' / key, _gather_docstrings), 'text')
+    return _local(build_once(cache / 'docstrings' / key, _gather_docstrings))
 
 # %% ../nbs/07_corpus.ipynb #5f41a2f4
 @contextmanager
@@ -200,7 +202,7 @@ def _hub(spec, column, documents):
     return {s: partial(rows, n) for s, n in names.items() if n}
 
 # %% ../nbs/07_corpus.ipynb #368251df
-_FORMAT = 1
+_FORMAT = 2  # to be raised when the text, its tokens or its counts change
 
 
 def _dtype(vocab_size): return 'uint8' if vocab_size <= 2**8 else 'uint16' if vocab_size <= 2**16 else 'int32'
@@ -240,7 +242,7 @@ def _write_text(source, tokenizer, aside):
                 count['tokens'] += len(ids)
                 count['words'] += sum(len(p.split()) + p.count('\n') for p in batch)
                 count['bytes'] += size
-                raw = raw and not any('<unk>' in p for p in batch) and (tokenizer.kind in ('bpe', 'bytes') or all(tokenizer.decode(i) == p for i, p in zip(encoded, batch)))
+                raw = raw and not any('<unk>' in p for p in batch) and tokenizer.raw.decode_batch(encoded, skip_special_tokens=False) == batch
                 bar.update(size)
         stats[split] = count
     _finish(aside, tokenizer, dtype, {s: {**c, 'raw': raw} for s, c in stats.items()})
@@ -304,11 +306,12 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
 
     `name`: `"grammar"`, `"grammar-large"`, `"docstrings"`, `"hf:REPO"` or `"hf:REPO:CONFIG"`, or the path of a file or folder of .txt, .jsonl, .parquet, relative to the project root.
     `tokenizer`: see `get_tokenizer`, default `"bpe"` (8,192); a grammar brings its own. `words`, `topics`, `tokens`, `seed`: of a grammar: its word forms, its topics, its training tokens, and the seed of the text.
-    `column`: of .jsonl, .parquet and hub rows, default `"text"`. `documents`: stream only so many rows of each split of a hub data set."""
+    `column`: of .jsonl, .parquet and hub rows, default `"text"`. `documents`: stream only so many rows of each split of a hub data set.
+    Raises `ValueError`, also for an option that the corpus has no use for."""
     name, folder = str(name), cache_folder(cache)
     if block_size < 1: raise ValueError(f'block_size {block_size}: expected at least 1')
     if documents is not None and not name.startswith('hf:'): raise ValueError(f'documents={documents}: only a hub data set is streamed by documents: leave it unset')
-    if column is not None and (name in (*GRAMMARS, 'docstrings') or name.endswith('.txt')): raise ValueError(f'column={column!r}: corpus {name!r} has no columns: leave it unset')
+    if column is not None and name in (*GRAMMARS, 'docstrings'): raise ValueError(f'column={column!r}: corpus {name!r} has no columns: leave it unset')
     grammar = None
     if name in GRAMMARS:
         if tokenizer not in (None, 'words'): raise ValueError(f'tokenizer {tokenizer!r}: corpus {name!r} brings its own words: leave tokenizer unset')
@@ -320,7 +323,7 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
     else:
         for option, value in dict(words=words, topics=topics, tokens=tokens).items():
             if value is not None: raise ValueError(f'{option}={value}: corpus {name!r} has no such option, only {" and ".join(GRAMMARS)} do: leave it unset')
-        source = {s: _Stream(documents) for s, documents in _source(name, column or 'text', documents, folder).items()}
+        source = {s: _Stream(documents) for s, documents in _source(name, column, documents, folder).items()}
         text = {s: _digest(*stream) for s, stream in source.items()}
         tokenizer = get_tokenizer('bpe' if tokenizer is None else tokenizer, source['train'], folder)
         key, write = _digest(_FORMAT, text, tokenizer.fingerprint()), partial(_write_text, source, tokenizer)
@@ -338,7 +341,7 @@ def _digest(*things):
 
 def _source(name, column, documents, cache):
     if name == 'docstrings': return _docstrings(cache)
-    if name.startswith('hf:'): return _hub(name[3:], column, documents)
+    if name.startswith('hf:'): return _hub(name[3:], column or 'text', documents)
     path = next((p for p in (project_root() / name, Path(name)) if p.exists()), None)
     if path: return _local(path, column)
     raise ValueError(f'unknown corpus {name!r}: expected {", ".join(GRAMMARS)}, docstrings, hf:REPO:CONFIG, or the path of a .txt, .jsonl or .parquet file or of a folder of them, and none is there')
@@ -388,8 +391,8 @@ class _Steps(torch.utils.data.Dataset):
 
 
 def _deaf(worker):
-    "A loader process leaves interruptions to the one that it works for, which still needs the batches of its step."
-    for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)
+    "A loader process leaves Ctrl-C to the one that it works for, which still needs the batches of its step."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 0, stop_step: int, rank: int = 0, world: int = 1, workers: int = 0,

@@ -193,7 +193,7 @@ class Grammar:
     """A probabilistic grammar of documents: blocks of `block_size` tokens with known probabilities.
 
     `words`: number of word forms, function words and the full stop among them; `vocab_size` is one more, for `<end>` (id 0).
-    `topics`: number of topics, equally likely. `seed`: the default of `generate`.
+    `topics`: number of topics, equally likely. `seed`: of the documents, the default of `generate`.
     Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words of no topic; `dtype` of the blocks."""
 
     def __init__(self, words: int = 300, block_size: int = 64, topics: int = 6, seed: int = 0, rules: Rules = Rules()):
@@ -224,9 +224,14 @@ class Grammar:
     def chunks(self, n: int, seed: int | None = None, split: int = 0, size: int = 4096) -> Iterator[np.ndarray]:
         """The documents of `generate` in arrays of at most `size`, a constant of the stream.
 
-        A counter-based generator (Philox, Salmon et al. 2011) is keyed by (seed, split, chunk): a document depends on these and its place alone."""
+        A counter-based generator (Philox, Salmon et al. 2011) has the seed as one word of its key, and split and chunk as the other: a document depends on (seed, split, place) alone,
+        and no two streams share a key. Raises `ValueError`."""
+        seed = self.seed if seed is None else seed
+        if not 0 <= seed < 2**64: raise ValueError(f'seed {seed}: expected 0 to 2**64 - 1')
+        if not 0 <= split < 2**16: raise ValueError(f'split {split}: expected 0 to 2**16 - 1')
         for i in range(-(-n // size)):
-            yield self._chunk(np.random.Generator(np.random.Philox(key=[self.seed if seed is None else seed, split << 48 | i])), min(size, n - i * size), size)
+            key = np.array([seed, split << 48 | i], np.uint64)
+            yield self._chunk(np.random.Generator(np.random.Philox(key=key)), min(size, n - i * size), size)
 
     @property
     def dtype(self): return np.uint8 if self.vocab_size < 2**8 else np.uint16 if self.vocab_size < 2**16 else np.uint32

@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from configparser import ConfigParser
+from configparser import ConfigParser, Error
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +26,8 @@ def notebooks_folder() -> Path:
     """Where the experiment notebooks are: `nbs/experiments` of the checkout around the current folder, else those that came with the package."""
     root, package = project_root(), Path(__file__).parent
     settings = ConfigParser(interpolation=None)
-    settings.read(root / 'settings.ini', encoding='utf-8')
+    try: settings.read(root / 'settings.ini', encoding='utf-8')
+    except Error: pass  # of something else
     if settings.defaults().get('lib_name') == 'bijdiff' and (root / 'nbs/experiments').is_dir(): return root / 'nbs/experiments'
     return package / '_notebooks' if (package / '_notebooks').is_dir() else package.parent / 'nbs/experiments'
 
@@ -137,8 +138,12 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
 # %% ../nbs/15_launch.ipynb #48cd4094
 def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     """The runs of a sweep: run name -> the parameters that set it apart."""
-    points = [dict(zip(grid, values)) for values in product(*grid.values())]
-    return {'-'.join([name, *(f'{k}={re.sub(r"[^A-Za-z0-9_.+]+", "_", v)}' for k, v in point.items())]): point for point in points}
+    runs = {}
+    for point in (dict(zip(grid, values)) for values in product(*grid.values())):
+        run = '-'.join([name, *(f'{k}={re.sub(r"[^A-Za-z0-9_.+]+", "_", v)}' for k, v in point.items())])
+        if run in runs: raise ValueError(f'{runs[run]} and {point} would both be run {run!r}: give the sweep values that differ in letters or digits')
+        runs[run] = point
+    return runs
 
 
 def compare_runs(runs: list[str]):
@@ -148,7 +153,7 @@ def compare_runs(runs: list[str]):
     for run in runs:
         path = find_model(run) / 'summary.json'
         if not path.exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
-        rows[Path(run).name] = json.loads(path.read_text())
+        rows[run if Path(run).name in rows else Path(run).name] = json.loads(path.read_text())
     return pd.DataFrame(rows).T.rename_axis('run')
 
 
@@ -165,12 +170,16 @@ def _train(args):
 
 
 def _sweep(args):
+    from bijdiff.config import FREE, TrainConfig
     notebook = find_notebook('train')
     grid = {name: values.split(',') for name, values in args.grid}
     runs = {name: read_parameters(notebook, dict(args.parameters) | point | {'run': name}) for name, point in sweep_runs(args.run, grid).items()}
+    configs = {name: TrainConfig.from_dict(values) for name, values in runs.items()}  # whatever is wrong is found before the first run
     for i, (name, values) in enumerate(runs.items(), 1):
         print(f'{i} of {len(runs)}: {name}')
-        if not RunFolder(resolve_run(name)).done: launch_run(notebook, values)
+        folder = RunFolder(resolve_run(name))
+        if folder.done: folder.adopt(configs[name].filled(folder.config()).to_dict(), FREE)  # or was it another run?
+        else: launch_run(notebook, values)
     columns = [c for c in (*grid, 'nelbo', 'nelbo_stderr', 'word_perplexity', 'valid_share', 'tokens_per_second') if c]
     table = compare_runs(list(runs))
     for name in grid: table[name] = [values[name] for values in runs.values()]
@@ -191,10 +200,10 @@ def _sample(args):
 
 
 def _evaluate(args):
-    from bijdiff.corpus import load_corpus
+    from bijdiff.corpus import GRAMMARS, load_corpus
     from bijdiff.metrics import evaluate
     model, place = _load(args), find_model(args.model).resolve()
-    if args.corpus: corpus = load_corpus(args.corpus, block_size=model.config.block_size, tokenizer=model.tokenizer)
+    if args.corpus: corpus = load_corpus(args.corpus, block_size=model.config.block_size, tokenizer=None if args.corpus in GRAMMARS else model.tokenizer)
     else:  # that of the run, whose folder is at or above the checkpoint
         run = next((folder for folder in (place, *place.parents) if (folder / 'checkpoints').is_dir() and (folder / 'config.json').exists()), None)
         if run is None: raise ValueError(f'{args.model} does not say what it was trained on: pass --corpus')
@@ -308,5 +317,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ArithmeticError, NotebookError) as e:
         message = str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}'
         print(message.splitlines()[0], file=sys.stderr)
+        return 1
+    except RuntimeError as e:
+        if type(e).__name__ != 'OutOfMemoryError': raise  # torch's, which is not imported here
+        print(f'{str(e).splitlines()[0]} Use a smaller batch, or device cpu', file=sys.stderr)
         return 1
     return 130

@@ -59,10 +59,10 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
-    steps (default: its length), or a `Trace` to judge instead; 0: none, as always for a model from left to right.
+    steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
-    `sample_steps`, `temperature`, `top_k`, `top_p`, `distinct_share`, `mask_share`, `unigram_entropy` (nats), and of as much real text `data_distinct_share`, `data_unigram_entropy`; with a grammar `corpus_entropy`,
-    `structural_entropy` (nats per token), `structural_nelbo`, `structural_excess`, `valid_share`, `sentences`, `topic_consistent`. Raises `ValueError`."""
+    `sample_steps`, `temperature`, `top_k`, `top_p`, `mask_share`, `distinct_share`, `unigram_entropy` (nats), and of as many tokens of the split, or of both as it has, `data_distinct_share`, `data_unigram_entropy`; with a grammar `corpus_entropy`,
+    `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`. Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
     tokens = text = corpus[split] if corpus else np.asarray(data)
     if tokens.ndim != 2 or not tokens.size: raise ValueError(f'data of shape {tuple(tokens.shape)}: expected blocks (N, L) of token ids, or a corpus with text in split {split!r}')

@@ -25,7 +25,7 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """`alpha(t) = 1 - cos(π/2 (1 - t))`: much noise for longer (Chang et al. 2022, arXiv:2202.04200); `alpha_prime` is the derivative, `time` the inverse."""
+    """`alpha(t) = 1 - cos(π/2 (1 - t))`: more noise than log-linear at every time between 0 and 1 (Chang et al. 2022, arXiv:2202.04200); `alpha_prime` is the derivative, `time` the inverse."""
     def alpha(self, t: Tensor) -> Tensor: return 1 - torch.cos(math.pi / 2 * (1 - t))
     def time(self, alpha: Tensor) -> Tensor: return 1 - 2 / math.pi * torch.acos(1 - alpha)
     def alpha_prime(self, t: Tensor) -> Tensor: return -math.pi / 2 * torch.sin(math.pi / 2 * (1 - t))
@@ -167,11 +167,11 @@ PROCESSES = dict(absorbing=Absorbing, uniform=Uniform, hybrid=Hybrid, lefttorigh
 
 
 def get_process(name: str = 'absorbing', schedule: str = 'loglinear', power: float | None = None, share: float | None = None):
-    """A corruption process by name; `power` belongs to the polynomial schedule, `share` to the hybrid process."""
+    """A corruption process by name; `power` belongs to the polynomial schedule, `share` to the hybrid process, and `lefttoright` uses no schedule. Raises `ValueError`."""
     if name not in PROCESSES: raise ValueError(f'process {name!r}: expected one of {", ".join(PROCESSES)}')
     if schedule not in SCHEDULES: raise ValueError(f'schedule {schedule!r}: expected one of {", ".join(SCHEDULES)}')
-    if power is not None and schedule != 'polynomial': raise ValueError(f'power {power}: schedule {schedule!r} has none, polynomial does')
-    if share is not None and name != 'hybrid': raise ValueError(f'share {share}: process {name!r} has none, hybrid does')
+    if power is not None and (schedule != 'polynomial' or name == 'lefttoright'): raise ValueError(f'power {power}: process {name!r} with schedule {schedule!r} has none: leave it unset')
+    if share is not None and name != 'hybrid': raise ValueError(f'share {share}: process {name!r} has none: leave it unset, or choose hybrid')
     if name == 'lefttoright': return LeftToRight()
     timing = SCHEDULES[schedule](*([] if power is None else [power]))
     return PROCESSES[name](timing, *([] if share is None else [share]))

@@ -140,7 +140,7 @@ def _estimate(values: Tensor, strata: Tensor) -> Estimate:
     return Estimate(values.mean().item(), (variance / values.numel()).sqrt().item())
 
 
-def _evaluation_batch(tokens, index, draw, n_blocks, process, seed, vocab_size):
+def _evaluation_batch(tokens, index, draw, process, seed, vocab_size):
     "Corrupt the blocks `index` (B,) for one draw; returns the batch and the stratum variable (B,)."
     b, l = tokens.shape
     place = torch.frac(uniform(seed, _EVAL, draw) + index * _PHI)                   # stratified over (0, 1)
@@ -159,14 +159,15 @@ def _evaluation_batch(tokens, index, draw, n_blocks, process, seed, vocab_size):
 def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, seed: int = 0, classes=None, progress: bool = False) -> Estimate:
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
-    `process`: default absorbing, or the exact left-to-right likelihood of a causal model. `draws`: corruptions of each block.
-    `classes` (V,) int64: the class of each token; score classes instead of tokens, a class having the summed probability of its tokens. That bounds the sequence of
-    classes where a token tells no more about the classes of others than its own class does, as in the grammar. Raises `ValueError` without blocks.
+    `process`: default absorbing, or the exact left-to-right likelihood of a causal model, whose standard error is 0. `draws`: corruptions of each block.
+    `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
+    On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
+    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
     c = model.config
     process = process or (LeftToRight() if c.causal else Absorbing())
     if isinstance(process, LeftToRight): draws = 1
-    if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError('classes: scored under absorbing noise or left to right only')
+    if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
     if not len(blocks): raise ValueError('no blocks to evaluate: pass at least one, or lower block_size')
     member = None if classes is None else F.one_hot(torch.as_tensor(classes).long()).float().to(model.device)
     device, was_training = model.device, model.training
@@ -178,7 +179,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, 
         for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False):
             part = blocks[i:i + batch_size]
             tokens = part.long() if isinstance(part, Tensor) else torch.tensor(part.astype('int64'))
-            batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, len(blocks), process, seed, c.vocab_size)
+            batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, process, seed, c.vocab_size)
             batch = batch.to(device)
             hidden = model.hidden(batch.noisy, batch.t if c.time_input else None).flatten(0, 1)
             total = torch.zeros(len(tokens), dtype=torch.float64, device=device)

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from .chain import random_bits
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
-from .config import FREE, TrainConfig, denoiser_config, pick_device
+from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
@@ -164,6 +164,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
         return Run(folder.path)
 
     device = pick_device(config.device)
+    config = replace(config, branch_dtype=config.branch_dtype or fast_dtype(device))  # a run keeps the precision that it began with, wherever it resumes
     corpus = load_corpus(config.corpus, block_size=config.block_size, tokenizer=config.tokenizer, words=config.words, seed=config.seed)
     vocab_size = corpus.tokenizer.vocab_size
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
@@ -257,12 +258,13 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
 
     with averaged(): result, trace = final_report(model, corpus, config, progress)
     if trace is not None: _keep_samples(folder, 'final', trace)
-    report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'])
+    if not any(r['kind'] == 'valid' and r['step'] == total for r in folder.records()):  # unless this end was reached before, and cut short
+        report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'])
     board.close()
     readings, gpu = [r for r in folder.records() if r['kind'] == 'time'], device.type == 'cuda'
     middle = lambda name: statistics.median([v for r in readings for k, v in r.items() if k.endswith(name)] or [float('nan')])
     folder.finish(dict(
-        run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, parameters=count['total'], steps=total, tokens=total * tokens, train_seconds=clock.seconds,
+        run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'], steps=total, tokens=total * tokens, train_seconds=clock.seconds,
         tokens_per_second=middle('tokens_per_second'), peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')),
         gpu_utilisation=middle('utilisation') if gpu else None, **result, device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
     return Run(folder.path)
