@@ -16,7 +16,7 @@ from torch import Tensor
 from .chain import MEMORY
 from .denoiser import BijectiveDenoiser
 from .lattice import Guard, same_bits
-from .noise import Absorbing
+from .noise import Absorbing, get_process
 from .objective import training_batch, training_loss
 
 # %% ../nbs/10_invertibility.ipynb #2b08906d
@@ -56,6 +56,7 @@ class InvertibilityReport:
         lines = [f'invertibility: {self.verdict} (largest bit error {self.max_bit_error})', self.to_pandas().to_string(index=False)]
         for mode, wrong in self.gradients.items():
             lines.append(f'gradients in {mode!r} memory: {self.parameters - wrong} of {self.parameters} parameters have the same bits as stored activations')
+        if not self.gradients: lines.append('gradients: not compared')
         if self.dead: lines.append(f'all-zero gradients: {", ".join(self.dead[:4])}')
         return '\n'.join(lines)
 
@@ -82,8 +83,8 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
 
     `tokens` (B, L) int64. On a GPU, call `torch.use_deterministic_algorithms(True)` first."""
     trunk, kept, out = model.trunk, model.trunk.memory, {}
-    batch = training_batch(tokens.cpu(), torch.zeros(len(tokens), dtype=torch.long), torch.arange(len(tokens)), Absorbing(), seed, model.config.vocab_size).to(model.device)
-    if model.config.time_input or model.config.conditions: raise ValueError('the gradient check runs on models without time or class input: pass gradients=False')
+    if model.config.conditions: raise ValueError('the training loss knows no classes, so that of a conditional model cannot be compared: pass gradients=False')
+    batch = training_batch(tokens.cpu(), torch.zeros(len(tokens), dtype=torch.long), torch.arange(len(tokens)), get_process(**model.process), seed, model.config.vocab_size).to(model.device)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     try:
         for trunk.memory in MEMORY:
@@ -101,7 +102,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
 
     The weights as they are come first, then (on a copy) branch matrices drawn at each of `scales` times the usual scale.
     `tokens` (B, L) int64: default, two sequences of at most 128 random ids, masks among them. Gradients are compared on the first redrawn weights
-    (a fresh model has zero gradients), all parameters, in the model's own training mode. Raises `TypeError` for a denoiser that has no inverse."""
+    (a fresh model has zero gradients), all parameters, in the model's own training mode; not those of a model with classes. Raises `TypeError` for a denoiser that has no inverse."""
     if not isinstance(model, BijectiveDenoiser): raise TypeError(f'{type(model).__name__} has no inverse to check: expected a BijectiveDenoiser')
     if tokens is None:
         g = torch.Generator().manual_seed(seed)
@@ -116,7 +117,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
     for scale in scales:
         other = copy.deepcopy(model).draw_weights(scale, seed)
         with torch.no_grad(): report.rows += _round_trips(other, tokens, f'drawn x {scale:g}', context)
-        if gradients and not report.gradients and t is None and cond is None:
+        if gradients and not report.gradients and cond is None:
             found = gradients_by_memory(other, tokens.clamp_max(model.config.vocab_size - 1), seed)
             reference = found.pop('stored')
             report.parameters = len(reference)
