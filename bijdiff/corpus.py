@@ -10,8 +10,8 @@ import ast
 import hashlib
 import inspect
 import json
+import os
 import re
-import signal
 import sys
 import sysconfig
 import warnings
@@ -79,8 +79,9 @@ def _rows(path, column):
         if not line.strip(): continue
         try: row = json.loads(line)
         except json.JSONDecodeError as e: raise ValueError(f'{path}, line {number} is not JSON: {e}') from None
+        if not isinstance(row, (str, dict)): raise ValueError(f'{path}, line {number} is {line.strip()[:40]}: expected a string, or an object with {column!r}')
         if isinstance(row, dict) and column not in row: raise ValueError(f'{path}, line {number} has no {column!r}: set column to one of {", ".join(row)}')
-        text = row if isinstance(row, str) else str(row[column])
+        text = row if isinstance(row, str) else '' if row[column] is None else str(row[column])
         if not text.isascii() and (broken := re.search('[\ud800-\udfff]', text)): raise ValueError(f'{path}, line {number} is not Unicode text: it has half a surrogate pair ({ascii(broken[0])}): mend or remove the line')
         yield text
 
@@ -390,9 +391,9 @@ class _Steps(torch.utils.data.Dataset):
     def __getitem__(self, step): return self.transform(*self.batch(step)) if self.transform else self.batch(step)
 
 
-def _deaf(worker):
-    "A loader process leaves Ctrl-C to the one that it works for, which still needs the batches of its step."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _apart(worker):
+    "What is sent to a whole process group, as Ctrl-C is, is not for those whose batches the receiver needs to end its step."
+    os.setpgid(0, 0)
 
 
 def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 0, stop_step: int, rank: int = 0, world: int = 1, workers: int = 0,
@@ -402,4 +403,4 @@ def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 
     `transform(tokens, epoch, place)`: what to make of each batch, there. `pin_memory`: put it where a GPU fetches it faster."""
     steps = _Steps(lambda step: batch_at(blocks, step, batch_size, seed, rank, world), transform)
     return torch.utils.data.DataLoader(steps, batch_size=None, sampler=range(start_step, stop_step), num_workers=workers, pin_memory=pin_memory,
-                                       multiprocessing_context='fork' if workers else None, worker_init_fn=_deaf, prefetch_factor=4 if workers else None)
+                                       multiprocessing_context='fork' if workers else None, worker_init_fn=_apart, prefetch_factor=4 if workers else None)

@@ -8,6 +8,7 @@ __all__ = ['bit_error', 'InvertibilityReport', 'gradients_by_memory', 'check_inv
 # %% ../nbs/10_invertibility.ipynb #c8397415
 import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pandas as pd
 import torch
@@ -81,18 +82,20 @@ def _round_trips(model, tokens, weights, context=None):
 def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
     """The gradient of one training loss for every parameter, in each memory mode: `{mode: {name: gradient}}`.
 
-    `tokens` (B, L) int64. On a GPU, call `torch.use_deterministic_algorithms(True)` first."""
+    `tokens` (B, L) int64; a model with classes is told class 0. On a GPU, call `torch.use_deterministic_algorithms(True)` first."""
     trunk, kept, out = model.trunk, model.trunk.memory, {}
-    if model.config.conditions: raise ValueError('the training loss knows no classes, so that of a conditional model cannot be compared: pass gradients=False')
     batch = training_batch(tokens.cpu(), torch.zeros(len(tokens), dtype=torch.long), torch.arange(len(tokens)), get_process(**model.process), seed, model.config.vocab_size).to(model.device)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     try:
+        if model.config.conditions: model.hidden = partial(model.hidden, cond=torch.zeros_like(tokens[:, 0], device=model.device))  # the training loss knows no classes
         for trunk.memory in MEMORY:
             guard = Guard()
             loss = training_loss(model, batch, guard, key=seed)
             out[trunk.memory] = dict(zip(names, torch.autograd.grad(loss, [model.get_parameter(n) for n in names])))
             guard.check()
-    finally: trunk.memory = kept
+    finally:
+        trunk.memory = kept
+        vars(model).pop('hidden', None)
     return out
 
 
@@ -102,7 +105,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
 
     The weights as they are come first, then (on a copy) branch matrices drawn at each of `scales` times the usual scale.
     `tokens` (B, L) int64: default, two sequences of at most 128 random ids, masks among them. Gradients are compared on the first redrawn weights
-    (a fresh model has zero gradients), all parameters, in the model's own training mode; not those of a model with classes. Raises `TypeError` for a denoiser that has no inverse."""
+    (a fresh model has zero gradients), all parameters, in the model's own training mode. Raises `TypeError` for a denoiser that has no inverse."""
     if not isinstance(model, BijectiveDenoiser): raise TypeError(f'{type(model).__name__} has no inverse to check: expected a BijectiveDenoiser')
     if tokens is None:
         g = torch.Generator().manual_seed(seed)
@@ -117,7 +120,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
     for scale in scales:
         other = copy.deepcopy(model).draw_weights(scale, seed)
         with torch.no_grad(): report.rows += _round_trips(other, tokens, f'drawn x {scale:g}', context)
-        if gradients and not report.gradients and cond is None:
+        if gradients and not report.gradients:
             found = gradients_by_memory(other, tokens.clamp_max(model.config.vocab_size - 1), seed)
             reference = found.pop('stored')
             report.parameters = len(reference)

@@ -27,7 +27,7 @@ def notebooks_folder() -> Path:
     root, package = project_root(), Path(__file__).parent
     settings = ConfigParser(interpolation=None)
     try: settings.read(root / 'settings.ini', encoding='utf-8')
-    except Error: pass  # of something else
+    except (Error, UnicodeDecodeError): pass  # of something else
     if settings.defaults().get('lib_name') == 'bijdiff' and (root / 'nbs/experiments').is_dir(): return root / 'nbs/experiments'
     return package / '_notebooks' if (package / '_notebooks').is_dir() else package.parent / 'nbs/experiments'
 
@@ -147,13 +147,13 @@ def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str
 
 
 def compare_runs(runs: list[str]):
-    """The summaries of `runs` (names or paths) side by side, one row each; raises `FileNotFoundError` for a run that is not done."""
+    """The summaries of `runs` (names or paths) side by side, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
     import pandas as pd
-    rows = {}
-    for run in runs:
+    rows, names = {}, [Path(run).name for run in runs]
+    for run, name in zip(runs, names):
         path = find_model(run) / 'summary.json'
         if not path.exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
-        rows[run if Path(run).name in rows else Path(run).name] = json.loads(path.read_text())
+        rows[name if names.count(name) == 1 else run] = json.loads(path.read_text())
     return pd.DataFrame(rows).T.rename_axis('run')
 
 
@@ -174,12 +174,13 @@ def _sweep(args):
     notebook = find_notebook('train')
     grid = {name: values.split(',') for name, values in args.grid}
     runs = {name: read_parameters(notebook, dict(args.parameters) | point | {'run': name}) for name, point in sweep_runs(args.run, grid).items()}
-    configs = {name: TrainConfig.from_dict(values) for name, values in runs.items()}  # whatever is wrong is found before the first run
+    folders = {name: RunFolder(resolve_run(name)) for name in runs}
+    for name, values in runs.items():  # whatever is wrong is found before the first run
+        config = TrainConfig.from_dict(values)
+        if began := folders[name].config(): folders[name].adopt(config.filled(began).to_dict(), FREE)
     for i, (name, values) in enumerate(runs.items(), 1):
         print(f'{i} of {len(runs)}: {name}')
-        folder = RunFolder(resolve_run(name))
-        if folder.done: folder.adopt(configs[name].filled(folder.config()).to_dict(), FREE)  # or was it another run?
-        else: launch_run(notebook, values)
+        if not folders[name].done: launch_run(notebook, values)
     columns = [c for c in (*grid, 'nelbo', 'nelbo_stderr', 'word_perplexity', 'valid_share', 'tokens_per_second') if c]
     table = compare_runs(list(runs))
     for name in grid: table[name] = [values[name] for values in runs.values()]
@@ -314,12 +315,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ArithmeticError, NotebookError) as e:
-        message = str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}'
-        print(message.splitlines()[0], file=sys.stderr)
-        return 1
-    except RuntimeError as e:
-        if type(e).__name__ != 'OutOfMemoryError': raise  # torch's, which is not imported here
-        print(f'{str(e).splitlines()[0]} Use a smaller batch, or device cpu', file=sys.stderr)
+    except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError) as e:
+        message = (str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}').splitlines()[0].rstrip(': ')
+        memory = re.search('OutOfMemory|MemoryError|DefaultCPUAllocator', message)
+        if type(e) is RuntimeError and not memory: raise  # that is no mistake of the user's
+        if memory: message += ': use a smaller batch_size (or --batch), more accumulation, or memory reversible'
+        print(message, file=sys.stderr)
         return 1
     return 130

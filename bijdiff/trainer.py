@@ -264,9 +264,10 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
     readings, gpu = [r for r in folder.records() if r['kind'] == 'time'], device.type == 'cuda'
     middle = lambda name: statistics.median([v for r in readings for k, v in r.items() if k.endswith(name)] or [float('nan')])
     folder.finish(dict(
-        run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'], steps=total, tokens=total * tokens, train_seconds=clock.seconds,
-        tokens_per_second=middle('tokens_per_second'), peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')),
-        gpu_utilisation=middle('utilisation') if gpu else None, **result, device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
+        run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'],
+        steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
+        peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result,
+        device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
     return Run(folder.path)
 
 

@@ -1,7 +1,8 @@
 """Every check of the project: python tools/test.py [--only WORD] [FLAG...]
 
 FLAG: `slow` and `cuda` add the notebook cells that carry that flag. `--only WORD` runs the parts whose name contains WORD.
-Prints what failed, then a table with the time of each part; the exit status says whether all passed.
+Prints what failed, then a table with the time of each part; the exit status says whether all passed. Times are a report: a part that takes longer than it should is
+marked and does not fail, since a busy machine would fail it as well.
 """
 import argparse
 import ast
@@ -24,7 +25,7 @@ root = Path(__file__).resolve().parent.parent
 nbs, package = root / "nbs", root / "bijdiff"
 scripts = Path(sys.executable).parent
 written_by_hand = {"__init__.py"}
-LIMITS = {"room": 30, "tutorial": 60}  # seconds on two cores, to be told of, not to fail at: how fast a machine is says nothing about the code
+LIMITS = {"room": 30, "tutorial": 60}  # seconds on two cores
 
 
 def run(*command, cwd=root, **environment) -> str:
