@@ -47,7 +47,7 @@ class _Tape:
                                f'for a loss on a middle layer, call the slice chain[:{position + 1}], or use memory="checkpoint"')
         return self.streams
 
-    def put(self, position, streams): self.position, self.streams = position, tuple(x.detach() for x in streams)
+    def put(self, position, streams): self.position, self.streams = position, streams
 
 
 def _read_besides_streams(bijection, context):
@@ -81,8 +81,8 @@ class _Recompute(torch.autograd.Function):
             inputs = tuple(x.detach().requires_grad_() for x in ctx.saved_tensors)
             with torch.enable_grad(): outputs = bijection(inputs, context)
         else:
-            inputs, outputs = bijection.retrace(tape.play(ctx.position, ctx.saved_tensors), context)
-            tape.put(ctx.position - 1, inputs)
+            rebuilt, inputs, outputs = bijection.retrace(tape.play(ctx.position, ctx.saved_tensors), context)
+            tape.put(ctx.position - 1, rebuilt)
         leaves = [*inputs, cond, *bijection.parameters()]
         needed = [leaf for leaf, need in zip(leaves, ctx.needs_input_grad[4:]) if need]
         grads = iter(torch.autograd.grad(outputs, needed, (g1, g2), allow_unused=True))

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .bijection import AdditiveCoupling, Context, Streams, _node
+from .bijection import AdditiveCoupling, Context, Streams, _node, displace
 from .chain import MEMORY, Chain, random_bits, uniform
 from .lattice import Guard, Lattice
 from .tokenizer import Tokenizer
@@ -120,7 +120,7 @@ def _dropout(y, share, key):
     return y * (uniform(key, element, dtype=torch.float32) >= share) / (1 - share)
 
 
-def _land(y, lattice): return y if lattice is None else lattice.snap(y)
+def _land(y, goal, sign, lattice): return y if goal is None else displace(goal, y, sign, lattice)
 
 
 def _mix(q, k, v, mask, causal, scale):
@@ -132,22 +132,28 @@ def _mix(q, k, v, mask, causal, scale):
     return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1) @ v
 
 
-def _attention(x, gain, modulation, cond, weights, key, share, dtype, lattice, heads, rotary, mask, causal):
-    "Multi-head attention, (B, L, D) -> (B, L, D) on the lattice, or without one in `dtype`."
+def _turn(z, rotary):
+    "Normalise each head (B, L, H, D / H), and turn it by its position."
+    cos, sin = rotary
+    x = _rms(z.float())
+    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(z.dtype)
+
+
+def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, heads, rotary, mask, causal):
+    "Multi-head attention, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`."
     (inward, outward), (b, l, d) = weights, x.shape
     h = _norm(x, gain, modulation, cond).to(dtype)
-    qkv = F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads)
-    qk, (cos, sin) = _rms(qkv[:, :, :2].float()), rotary
-    qk = (qk * cos + qk.roll(d // heads // 2, -1) * sin).to(dtype)
-    mixed = _mix(*(z.transpose(1, 2) for z in (*qk.unbind(2), qkv[:, :, 2])), mask, causal, 8 * heads / d)
-    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), lattice)
+    q, k, v = F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads).unbind(2)
+    q, k = _turn(q, rotary), _turn(k, rotary)
+    mixed = _mix(*(z.transpose(1, 2) for z in (q, k, v)), mask, causal, 8 * heads / d)
+    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), goal, sign, lattice)
 
 
-def _mlp(x, gain, modulation, cond, weights, key, share, dtype, lattice):
-    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) on the lattice, or without one in `dtype`."
+def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice):
+    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`."
     up, down = weights
     h = F.gelu(F.linear(_norm(x, gain, modulation, cond).to(dtype), up.to(dtype)))
-    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), lattice)
+    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), goal, sign, lattice)
 
 
 @functools.cache
@@ -158,48 +164,49 @@ def _compiled(f):
 
 
 class _Branch(nn.Module):
-    "What attention and MLP share: gain, modulation, precision, dropout key. In the bijective trunk they snap their own output, so that the compiler can fuse it."
+    "What attention and MLP share: gain, modulation, precision, dropout key."
     def __init__(self, config, salt, inner, outer):
         super().__init__()
         d = config.width
         self.config, self.salt = config, salt
-        self.lattice = Lattice(config.frac_bits) if config.kind == 'bijective' else None
-        self.on_lattice = self.lattice is not None
         self.gain = nn.Parameter(torch.ones(d))
         self.inward = nn.Parameter(torch.randn(inner, d) / d**0.5)
         self.outward = nn.Parameter(torch.zeros(d, outer))
         self.modulation = nn.Parameter(torch.zeros(2 * d, d)) if config.time_input or config.conditions else None
 
-    def _run(self, f, x, context, *rest):
+    def forward(self, x, context=None): return self._run(x, context)
+    def displace(self, goal, x, sign, lattice, context=None): return self._run(x, context, goal, sign, lattice)
+
+    def _call(self, f, x, context, land, *rest):
         c, key = self.config, None
         if c.dropout and context is not None and context.key is not None: key = random_bits(context.key, self.salt).to(x.device)
         cond = None if context is None else context.cond
         f = _compiled(f) if c.compile else f
-        return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), self.lattice, *rest)
+        return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
 
 
 class Attention(_Branch):
-    """The attention branch: `(x (B, L, D) float32, context) -> (B, L, D)`, snapped in a bijective trunk, else in the branch dtype."""
+    """The attention branch: `(x (B, L, D) float32, context) -> (B, L, D)` in the branch dtype."""
     def __init__(self, config: DenoiserConfig, salt: int):
         super().__init__(config, salt, 3 * config.width, config.width)
         half = config.width // config.heads // 2
         angle = torch.arange(config.block_size)[:, None] * config.rotary_base ** (-torch.arange(half) / half)
         angle = torch.cat((-angle, angle), -1)  # of the first and the second half of a head
-        self.register_buffer('rotary', torch.stack((angle.cos(), angle.sin()))[:, :, None, None], persistent=False)  # (2, L, 1, 1, D / H)
+        self.register_buffer('rotary', torch.stack((angle.cos(), angle.sin()))[:, :, None], persistent=False)  # (2, L, 1, D / H)
 
-    def forward(self, x, context=None):
+    def _run(self, x, context, *land):
         mask = None if context is None or context.attention_mask is None else context.attention_mask[:, None, None, :]
         if mask is not None and self.config.causal: mask = mask & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        return self._run(_attention, x, context, self.config.heads, self.rotary[:, :x.shape[1]], mask, self.config.causal and mask is None)
+        return self._call(_attention, x, context, land or (None,) * 3, self.config.heads, self.rotary[:, :x.shape[1]], mask, self.config.causal and mask is None)
 
 
 class MLP(_Branch):
-    """The MLP branch: `(x (B, L, D) float32, context) -> (B, L, D)`, snapped in a bijective trunk, else in the branch dtype."""
+    """The MLP branch: `(x (B, L, D) float32, context) -> (B, L, D)` in the branch dtype."""
     def __init__(self, config: DenoiserConfig, salt: int):
         hidden = round(config.mlp_ratio * config.width)
         super().__init__(config, salt, hidden, hidden)
 
-    def forward(self, x, context=None): return self._run(_mlp, x, context)
+    def _run(self, x, context, *land): return self._call(_mlp, x, context, land or (None,) * 3)
 
 # %% ../nbs/04_denoiser.ipynb #8b690832
 def _hash(x):

@@ -55,6 +55,11 @@ class Lattice:
         The gradient is straight-through: that of the identity."""
         return _Snap.apply(x, self.frac_bits)
 
+    def reach(self, x: Tensor) -> Tensor:
+        """The largest magnitude in `x`, as a share of the limit, 0-d; not a number where `x` holds one that is none."""
+        low, high = x.detach().aminmax()
+        return torch.maximum(-low, high) / self.limit
+
     def contains(self, x: Tensor) -> bool:
         """Whether `x` is float32, on the lattice, below the limit, and free of NaN and negative zeros (synchronises)."""
         x = x.detach()
@@ -74,18 +79,21 @@ class Lattice:
 class Guard:
     """The range test of one call or training step, kept on the device: `see` and `ok` never synchronise."""
 
-    def __init__(self): self.peak = None  # largest magnitude seen, as a share of the limit; a 0-d tensor
+    def __init__(self): self.seen = []  # shares of the limit, 0-d tensors
 
-    def see(self, y: Tensor, lattice: Lattice):
-        """Take the sums `y` (any shape) into account."""
-        low, high = y.detach().aminmax()
-        share = torch.maximum(-low, high) / lattice.limit
-        self.peak = share if self.peak is None else torch.maximum(self.peak, share)
+    def see(self, reach: Tensor):
+        """Take the `Lattice.reach` (0-d) of some sums into account."""
+        self.seen.append(reach)
+
+    @property
+    def peak(self) -> Tensor | None:
+        """The largest magnitude seen, as a share of the limit, 0-d; None if nothing was seen."""
+        return torch.stack(self.seen).amax() if self.seen else None
 
     @property
     def ok(self) -> Tensor:
         """0-d bool tensor on the device: every sum seen was exact."""
-        return torch.tensor(True) if self.peak is None else self.peak < 1
+        return self.peak < 1 if self.seen else torch.tensor(True)
 
     def check(self):
         """Raise `LatticeOverflow` unless every sum seen was exact (synchronises)."""

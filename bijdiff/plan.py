@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from .denoiser import DenoiserConfig, build
-from .objective import chunk_rows
+from .head import chunk_rows
 from .optim import OPTIMIZERS
 
 # %% ../nbs/13_plan.ipynb #b3c3bad0
@@ -114,8 +114,10 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
             'checkpoint': (branches + 2) * stream,
             'reversible': 2 * stream}[c.memory]
     copies = (attention.call + mlp.call) * (c.layers if c.memory == 'stored' else 1)
-    rows, chunk = tokens // 2, chunk_rows(c.vocab_size)  # masked rows, and how many have logits at once
-    loss = rows * 2 * stream + 4 * c.vocab_size * c.width + 4 * 4 * min(chunk, rows) * c.vocab_size
+    rows, width = tokens // 2, 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
+    chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
+    logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
+    loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(4 * shape.numel() * number for shape, number in matrices.items())
     forward = 2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens

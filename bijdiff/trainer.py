@@ -26,16 +26,17 @@ from tqdm import tqdm
 
 from .chain import random_bits
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
-from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device
+from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
-from .lattice import Guard, LatticeOverflow
+from .lattice import LatticeOverflow
 from .metrics import evaluate
 from .noise import get_process
-from .objective import nelbo, training_batch, training_loss
-from .optim import Ema, build_optimizer, clip_gradients, lr_scale
+from .objective import nelbo, training_batch
+from .optim import Ema, build_optimizer, lr_scale
 from .sampler import Trace, sample
+from .step import Outcome, TrainingStep
 from .tokenizer import Tokenizer
 
 # %% ../nbs/14_trainer.ipynb #949fd486
@@ -46,13 +47,12 @@ class Window:
 
     def __init__(self, device: torch.device): self.values = torch.zeros(5, dtype=torch.float64, device=device)
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, gate: Tensor, guard: Guard):
-        """Take step `step` into account; all tensors are 0-d."""
+    def add(self, step: int, outcome: Outcome):
+        """Take step `step` into account."""
         number = lambda x: torch.full_like(self.values[0], x)
-        peak = number(0) if guard.peak is None else guard.peak.double()
-        first = (self.values[3] == 0) & ~gate
-        self.values[:3] += torch.stack((loss.double(), norm.double(), number(1)))
-        self.values[3:] = torch.where(first, torch.stack((number(step), peak)), self.values[3:])
+        first = (self.values[3] == 0) & ~outcome.gate
+        self.values[:3] += torch.stack((outcome.loss.double(), outcome.norm.double(), number(1)))
+        self.values[3:] = torch.where(first, torch.stack((number(step), outcome.peak.double())), self.values[3:])
 
     def check(self):
         """Raise `LatticeOverflow` or `FloatingPointError` if a step failed."""
@@ -171,8 +171,10 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     model = build(denoiser_config(config, vocab_size, device)).to(device).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
-    optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay)
-    ema = Ema(model, config.ema) if config.ema else None
+    fused = model.config.compile and device.type == 'cuda'
+    optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay, compile=fused)
+    ema = Ema(model, config.ema, compile=fused) if config.ema else None
+    take_step = TrainingStep(model, optimizers, ema, config.clip or None, record=use_graphs(config, model.config, device))
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
     tokens = config.batch_size * config.block_size  # a step
     folder.adopt(config.to_dict(), FREE)
@@ -215,26 +217,17 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
     clock.start()
     with requests() as asked:
         while step < total:
-            guard, loss = Guard(), 0
-            for part in range(config.accumulation):
-                batch = next(batches).to(device)
-                share = training_loss(model, batch, guard=guard, key=random_bits(config.seed, step, part) if config.dropout else None) / config.accumulation
-                share.backward()
-                loss = loss + share.detach()
-            norm = clip_gradients(model.parameters(), config.clip or None)
-            gate = guard.ok & norm.isfinite() & loss.isfinite()
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
-            optimizers.step(scale, gate)
-            if ema: ema.update(gate)
-            optimizers.zero_grad()
+            parts = range(config.accumulation)
+            outcome = take_step([next(batches) for _ in parts], scale, [random_bits(config.seed, step, part) for part in parts] if config.dropout else None)
             step += 1
-            window.add(step, loss, norm, gate, guard)
+            window.add(step, outcome)
             bar.mininterval = max(0.1, clock.seconds / 300)  # a long run must not fill its notebook with bars
             bar.update(tokens)
 
             if step % config.log_every == 0 or step == total:
                 loss, norm = window.read()
-                report('train', loss=loss, lr=optimizers.optimizers[0].param_groups[0]['lr'], grad_norm=norm, tokens=step * tokens)
+                report('train', loss=loss, lr=float(optimizers.optimizers[0].param_groups[0]['lr']), grad_norm=norm, tokens=step * tokens)
                 rate, lap = (step - lap[0]) * tokens / (clock.seconds - lap[1]), (step, clock.seconds)
                 report('time', seconds=clock.seconds, tokens_per_second=rate, **device_readings(device))
                 bar.set_postfix_str(f'step {step}, loss {loss:.3f}', refresh=False)
