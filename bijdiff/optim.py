@@ -112,14 +112,19 @@ class Optimizers:
             for group in (group for opt in optimizers for group in opt.param_groups): group['lr'] = torch.tensor(group['lr'], device=group['params'][0].device)
 
     def set_scale(self, scale: float):
-        """Multiply every learning rate by `scale`, from the next step on."""
+        """Set every learning rate to `scale` times what it is at 1."""
         for opt, base in zip(self.optimizers, self.base):
             for group, lr in zip(opt.param_groups, base):
                 if self.compile: group['lr'].fill_(lr * scale)
                 else: group['lr'] = lr * scale
 
-    def step(self, gate: Tensor | None = None, factor: Tensor | None = None):
-        """Update with the gradients times `factor` (0-d); where `gate` (0-d bool, on the device) is False, change no bit of weights or state. Never synchronises."""
+    def step(self, scale: float = 1.0, gate: Tensor | None = None, factor: Tensor | None = None):
+        """Update at `scale` times the learning rates, with the gradients times `factor` (0-d); where `gate` (0-d bool, on the device) is False, change no bit of weights or state. Never synchronises."""
+        self.set_scale(scale)
+        self.apply(gate, factor)
+
+    def apply(self, gate: Tensor | None = None, factor: Tensor | None = None):
+        """`step` at the learning rates that were set: the part of it that runs on the device."""
         for opt in self.optimizers:
             if isinstance(opt, Muon): opt.step(gate=gate, factor=factor)
             else:  # the protocol of torch.amp.GradScaler for optimizers that test for themselves
@@ -213,14 +218,19 @@ class Ema:
         self.weight = torch.zeros((), device=next(model.parameters()).device)
         self.fuse = _compiled if compile else lambda f: f
 
-    def count(self):
-        """One more update is to come: set its weight."""
+    def update(self, gate: Tensor | None = None):
+        """Move towards the model's weights; where `gate` (0-d bool, on the device) is False, change no bit, without synchronising."""
+        self.set_weight()
+        self.apply(gate)
+
+    def set_weight(self):
+        """Set the weight of the next update."""
         self.weight.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
         self.updates += 1
 
     @torch.no_grad()
-    def update(self, gate: Tensor | None = None):
-        """Move towards the model's weights, after `count`; where `gate` (0-d bool, on the device) is False, change no bit, without synchronising."""
+    def apply(self, gate: Tensor | None = None):
+        """`update` with the weight that was set: the part of it that runs on the device."""
         self.fuse(_approach)(list(self.averages.values()), [p.detach() for p in self.params.values()], self.weight if gate is None else gate * self.weight)
 
     @contextmanager

@@ -40,7 +40,7 @@ class TrainingStep:
     def __call__(self, parts: list[TrainingBatch], scale: float = 1.0, keys: list[int | Tensor] | None = None) -> Outcome:
         """Take a step at `scale` times the learning rates; `parts` are weighted equally, their gradients summed; `keys`: what their dropout masks follow from."""
         self.optimizers.set_scale(scale)
-        if self.ema: self.ema.count()
+        if self.ema: self.ema.set_weight()
         keys, device = keys or [None] * len(parts), self.model.device
         if not self.record: return self._run([part.to(device) for part in parts], keys)
         parts = [part.padded(512) for part in parts]
@@ -64,8 +64,8 @@ class TrainingStep:
             loss = loss + share.detach()
         norm, factor = clip_factor(self.model.parameters(), self.clip)
         gate = guard.ok.to(norm.device) & norm.isfinite() & loss.isfinite()
-        self.optimizers.step(gate, factor)
-        if self.ema: self.ema.update(gate)
+        self.optimizers.apply(gate, factor)
+        if self.ema: self.ema.apply(gate)
         self.optimizers.zero_grad()
         return Outcome(loss, norm, gate, guard.peak if guard.seen else torch.zeros_like(norm))
 
