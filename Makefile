@@ -12,15 +12,16 @@ help:  ## list these targets
 installed = $(VENV)/installed
 tools = $(VENV)/installed-dev
 needs = setup.py settings.ini constraints.txt
+editable = --config-settings editable_mode=compat  # else a clone called bijdiff hides the package from its parent folder
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$$($(PYTHON) --version): expected Python 3.10 or newer: name one with make PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
 $(installed): $(BIN)/pip $(needs)
-	$(BIN)/pip install -c constraints.txt -e .
+	$(BIN)/pip install -c constraints.txt $(editable) -e .
 	@touch $@
 $(tools): $(BIN)/pip $(needs)
-	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -c constraints.txt $(editable) -e '.[dev]'
 	@touch $(installed) $@
 
 venv: $(installed)  ## make .venv and install the pinned packages
@@ -31,8 +32,8 @@ quickstart: $(installed)  ## train a first model on the grammar, in a few minute
 test: $(tools)  ## run every check; FLAGS="slow cuda" adds the flagged cells
 	$(BIN)/python tools/test.py $(FLAGS)
 
-lab: $(installed)  ## open JupyterLab on the notebooks
-	$(BIN)/bijdiff lab
+lab: $(installed)  ## open JupyterLab on the notebooks; LAB="--port=9999" passes options on (as root: LAB=--allow-root)
+	$(BIN)/bijdiff lab -- $(LAB)
 
 export: $(tools)  ## write the modules from their notebooks
 	$(BIN)/nbdev_export

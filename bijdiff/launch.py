@@ -8,6 +8,7 @@ __all__ = ['notebooks_folder', 'find_notebook', 'read_value', 'declared', 'read_
 
 # %% ../nbs/15_launch.ipynb #d815aa54
 import argparse
+import difflib
 import json
 import os
 import re
@@ -71,7 +72,9 @@ def read_parameters(notebook: Path, given: dict[str, str]) -> dict:
     """Values for parameters that are `given` as text, by the types that the notebook declares; raises `ValueError` for what it does not know or cannot read."""
     known = declared(notebook)
     for name in given:
-        if name not in known: raise ValueError(f'unknown parameter {name!r} of {notebook.name}: expected some of {", ".join(known)}')
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ValueError(f'unknown parameter {name!r} of {notebook.name}: {f"did you mean {near[0]}? " if near else ""}expected some of {", ".join(known)}')
     values = {}
     for name, text in given.items():
         try: values[name] = read_value(text, known[name]['inferred_type_name'])
@@ -87,7 +90,8 @@ def _kernel(folder: str):
     "A manager of a kernel with this very interpreter, whose sockets lie in `folder`."
     from jupyter_client import KernelManager
     from jupyter_client.kernelspec import KernelSpec
-    manager = KernelManager(transport='ipc', connection_file=str(Path(folder, 'kernel.json')))
+    manager = KernelManager(transport='ipc', connection_file=str(Path(folder, 'kernel.json')),
+                            client_class='jupyter_client.asynchronous.AsyncKernelClient')  # the blocking one would wait for ever for a kernel that was killed
     manager._kernel_spec = KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], language='python', display_name='bijdiff')
     return manager
 
@@ -115,7 +119,8 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             # a terminal that does not tell its height would get no bar
             kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
-            papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
+            papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
+                                        progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
         except papermill.PapermillExecutionError as e:
             if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
             raise NotebookError(f'{e.ename}: {e.evalue}'.strip().splitlines()[0].rstrip(': ')) from None
@@ -132,7 +137,10 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     folder = RunFolder(resolve_run(config.run, label=config.preset))
     if folder.status == 'done': raise ValueError(f'run {folder.name!r} is done: look into {folder.path}, or choose another name')
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
-    run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
+    try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
+    except NotebookError:
+        if not config.run and not (folder.path / 'config.json').exists(): shutil.rmtree(folder.path)  # nothing began, and nobody gave it its name
+        raise
     return folder.path
 
 # %% ../nbs/15_launch.ipynb #48cd4094
@@ -167,6 +175,14 @@ def _train(args):
     notebook = find_notebook('train')
     values = read_parameters(notebook, dict(args.parameters) | ({'run': args.run} if args.run else {}))
     launch_run(notebook, values)
+
+
+def _worker(args):
+    from bijdiff.config import TrainConfig
+    from bijdiff.parallel import working
+    with working():
+        from bijdiff.trainer import train
+        train(TrainConfig.from_dict(dict(args.parameters) | ({'run': args.run} if args.run else {})), root=args.root, progress=not args.quiet)
 
 
 def _sweep(args):
@@ -210,7 +226,7 @@ def _evaluate(args):
         if run is None: raise ValueError(f'{args.model} does not say what it was trained on: pass --corpus')
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
-    for key, value in evaluate(model, corpus, split=args.split, samples=args.samples, seed=args.seed).items(): print(f'{key:24} {value}')
+    for key, value in evaluate(model, corpus, split=args.split, samples=args.samples, seed=args.seed).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
 def _check(args):
@@ -273,7 +289,7 @@ def parser() -> argparse.ArgumentParser:
             v.add_argument('--' + name.replace('_', '-'), type=kind, default=None if isinstance(default, type) else default,
                            help=help if isinstance(default, type) else f'{help} (default {default})')
 
-    def parameters(v): v.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='a parameter of the notebook')
+    def parameters(v): v.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='a parameter of the notebook; once for each')
 
     def model(v):
         v.add_argument('model', help='a run, a checkpoint folder, RUN/checkpoints/last, or a hub id')
@@ -281,6 +297,11 @@ def parser() -> argparse.ArgumentParser:
 
     v = verb(_train, 'run the train notebook through papermill', 'The parameters are listed by: bijdiff notebooks train')
     v.add_argument('--run', help='name of the folder under outputs/; default a new one')
+    parameters(v)
+    v = verb(_worker, 'train without a notebook; under torchrun, as one of several processes',
+             'On each of two machines that share a folder: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --max-restarts 3 -m bijdiff worker --run NAME -p NAME VALUE ...')
+    options(v, run=(str, 'name of the folder under outputs/'), root=(str, 'folder above outputs/; default the project root'))
+    v.add_argument('--quiet', action='store_true', help='no bar')
     parameters(v)
     v = verb(_sample, 'write text with a trained model')
     model(v)

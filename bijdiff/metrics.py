@@ -54,7 +54,7 @@ def _some(tokens):
     return tokens
 
 # %% ../nbs/09_metrics.ipynb #3cd95e44
-def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int = 32, samples: int | Trace = 64, steps: int | None = None,
+def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,
              temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0, progress: bool = False) -> dict:
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
 

@@ -113,10 +113,10 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size):
 
 
 @torch.no_grad()
-def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, seed: int = 0, classes=None, progress: bool = False) -> Estimate:
+def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, classes=None, progress: bool = False) -> Estimate:
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
-    `process`: default absorbing, or the exact left-to-right likelihood of a causal model, whose standard error is 0. `draws`: corruptions of each block.
+    `process`: default absorbing, or the exact left-to-right likelihood of a causal model, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
     `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
     the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`.
@@ -127,6 +127,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int = 32, 
     if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
     if not len(blocks): raise ValueError('no blocks to evaluate: pass at least one, or lower block_size')
     member = None if classes is None else F.one_hot(torch.as_tensor(classes).long()).float().to(model.device)
+    batch_size = batch_size or max(1, 16384 // blocks.shape[1])
     device, was_training = model.device, model.training
     model.eval()
     values, strata = torch.zeros(draws, len(blocks)), torch.zeros(draws, len(blocks))

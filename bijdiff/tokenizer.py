@@ -53,7 +53,7 @@ class Tokenizer:
             known = self.raw.get_vocab()
             word = next((w for text in texts for w, _ in self.raw.pre_tokenizer.pre_tokenize_str(text) if w not in known), None)
             if word is None: raise
-            raise ValueError(f'{word!r} is not among the {self.vocab_size} words of this tokenizer') from None
+            raise ValueError(f'{word!r} is not among the {self.vocab_size} words of this tokenizer, which are those that it was made from: respell it, or train with the tokenizer bpe, which takes any text') from None
 
     def decode(self, ids, mask: str = '░') -> str:
         """The text of `ids` (any sequence of ints, a tensor too), each mask shown as `mask`; `ValueError` for an id above `vocab_size`."""

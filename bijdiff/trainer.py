@@ -7,6 +7,7 @@ __all__ = ['Window', 'device_readings', 'Clock', 'requests', 'final_report', 'Ru
 
 # %% ../nbs/14_trainer.ipynb #16a97075
 import json
+import os
 import random
 import resource
 import signal
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from .chain import random_bits
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
-from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device, use_graphs
+from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device, process_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
@@ -35,6 +36,7 @@ from .metrics import evaluate
 from .noise import get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale
+from .parallel import World, run_workers
 from .sampler import Trace, sample
 from .step import Outcome, TrainingStep
 from .tokenizer import Tokenizer
@@ -150,20 +152,26 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     """Train as `config` says, or resume, in the run's folder under `root`/outputs (default: of the project).
 
     `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
+    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
-    writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk."""
+    writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     folder = RunFolder(resolve_run(config.run, output_path, root, label=config.preset))
-    with folder.lock(): return _train(config.filled(folder.config()), folder, progress)
-
-
-def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
-    say = print if progress else lambda text: None
+    filled = config.filled(folder.config())
     if folder.done:
-        folder.adopt(config.to_dict(), FREE)
-        say(f'run {folder.name!r} is done: {folder.path}')
-        return Run(folder.path)
+        folder.adopt(filled.to_dict(), FREE)
+        if progress: print(f'run {folder.name!r} is done: {folder.path}')
+    elif 'WORLD_SIZE' not in os.environ and (count := process_count(filled)) > 1:
+        values = {**config.to_dict(), 'run': folder.name, 'gpus': count}
+        arguments = [word for name, value in values.items() if value is not None for word in ('-p', name, str(value))]
+        run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
+    else:
+        world = World.join(pick_device(config.device))
+        with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
+    return Run(folder.path)
 
-    device = pick_device(config.device)
+
+def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World):
+    say, leads, device = print if progress else lambda text: None, world.rank == 0, world.device
     config = replace(config, branch_dtype=config.branch_dtype or fast_dtype(device))  # a run keeps the precision that it began with, wherever it resumes
     corpus = load_corpus(config.corpus, block_size=config.block_size, tokenizer=config.tokenizer, words=config.words, seed=config.seed)
     vocab_size = corpus.tokenizer.vocab_size
@@ -174,10 +182,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
     fused = model.config.compile and device.type == 'cuda'
     optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay, compile=fused)
     ema = Ema(model, config.ema, compile=fused) if config.ema else None
-    take_step = TrainingStep(model, optimizers, ema, config.clip or None, record=use_graphs(config, model.config, device))
+    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size))
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
     tokens = config.batch_size * config.block_size  # a step
-    folder.adopt(config.to_dict(), FREE)
+    if leads: folder.adopt(config.to_dict(), FREE)
+    world.gather(None)  # nobody looks for checkpoints before the folder is rank 0's
 
     step, window, clock = 0, Window(device), Clock()
     if last := last_checkpoint(folder):
@@ -188,30 +197,30 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
         if values['corpus'] != corpus.key: raise ValueError(f'{last} was trained on other text than corpus {config.corpus!r} holds now: restore the text, or choose another run name')
         clock = Clock(values['seconds'])
         say(f'run {folder.name!r} resumes at step {step} of {total}')
-    folder.rewind(step)
+    if leads: folder.rewind(step)
 
     count = model.parameter_counts()
     say(f'{corpus}\n{type(model).__name__}, {config.preset}: {count["trunk"]:,} parameters in the trunk, {count["embeddings"]:,} in embeddings; '
-          f'{total:,} steps of {tokens:,} tokens on {device} -> {folder.path}')
+          f'{total:,} steps of {tokens:,} tokens on {f"{world.size} processes, first " if world.size > 1 else ""}{device} -> {folder.path}')
 
     from torch.utils.tensorboard import SummaryWriter  # slow to import
-    board = SummaryWriter(str(folder.path / 'tensorboard'), purge_step=step + 1, flush_secs=10)
+    board = SummaryWriter(str(folder.path / 'tensorboard'), purge_step=step + 1, flush_secs=10) if leads else None
 
     def report(kind, **record):
+        if not leads: return
         folder.log({'kind': kind, 'step': step, **record})
         for name, value in record.items(): board.add_scalar(f'{kind}/{name}', value, step)
 
     def checkpoint():
         window.check()
         with clock.paused():
-            save_checkpoint(folder, step, model, optimizers, ema, tensors={'window': window.values}, values={'seconds': clock.seconds, 'corpus': corpus.key}, keep=config.keep)
+            if leads: save_checkpoint(folder, step, model, optimizers, ema, tensors={'window': window.values}, values={'seconds': clock.seconds, 'corpus': corpus.key}, keep=config.keep)
 
     averaged = ema.swapped if ema else nullcontext
-    rank, world = 0, 1  # the place of this process among those that share the run
     prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min)
     with torch.random.fork_rng(devices=[]):  # a data loader draws a seed when it starts, which a resumed run would draw again
-        batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation,
-                              rank=rank, world=world, workers=config.workers, transform=lambda *rows: prepare(*rows), pin_memory=device.type == 'cuda'))
+        batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world.size, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation,
+                              rank=world.rank, world=world.size, workers=config.workers, transform=lambda *rows: prepare(*rows), pin_memory=device.type == 'cuda'))
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
     lap = step, clock.seconds
     clock.start()
@@ -219,7 +228,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
             parts = range(config.accumulation)
-            outcome = take_step([next(batches) for _ in parts], scale, [random_bits(config.seed, step, part) for part in parts] if config.dropout else None)
+            outcome = take_step([next(batches) for _ in parts], scale, [random_bits(config.seed, step, part * world.size + world.rank) for part in parts] if config.dropout else None)
             step += 1
             window.add(step, outcome)
             bar.mininterval = max(0.1, clock.seconds / 300)  # a long run must not fill its notebook with bars
@@ -229,25 +238,28 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
                 loss, norm = window.read()
                 report('train', loss=loss, lr=float(optimizers.optimizers[0].param_groups[0]['lr']), grad_norm=norm, tokens=step * tokens)
                 rate, lap = (step - lap[0]) * tokens / (clock.seconds - lap[1]), (step, clock.seconds)
-                report('time', seconds=clock.seconds, tokens_per_second=rate, **device_readings(device))
+                report('time', seconds=clock.seconds, tokens_per_second=rate, **_joint(world.gather(device_readings(device))))
                 bar.set_postfix_str(f'step {step}, loss {loss:.3f}', refresh=False)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
-            if watched[0]:
+            if watched[0] and leads:
                 with clock.paused(), averaged():
                     bound = nelbo(model, corpus.valid[:config.eval_blocks].astype(np.int64), process, seed=config.seed)
                 report('valid', nelbo=bound.mean, stderr=bound.stderr)
-            if watched[1] and not config.causal:
+            if watched[1] and leads and not config.causal:
                 with clock.paused(), averaged(): _keep_samples(folder, f'step-{step}', _sample(model, config, 4))
-            if step % config.checkpoint_every == 0 or step == total or asked: checkpoint()
-            if asked and step < total:
+            stop = max(world.gather(asked[0] if asked else 0))
+            if step % config.checkpoint_every == 0 or step == total or stop: checkpoint()
+            if stop and step < total:
                 bar.close()
-                report('time', seconds=clock.seconds, stopped_by_signal=asked[0])
-                board.close()
-                print(f'run {folder.name!r} is interrupted after step {step} of {total}: the same run name resumes it')
-                raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
+                report('time', seconds=clock.seconds, stopped_by_signal=stop)
+                if leads:
+                    board.close()
+                    print(f'run {folder.name!r} is interrupted after step {step} of {total}: the same run name resumes it', flush=True)
+                raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
     bar.close()
     clock.pause()
+    if not leads: return
 
     with averaged(): result, trace = final_report(model, corpus, config, progress)
     if trace is not None: _keep_samples(folder, 'final', trace)
@@ -259,9 +271,13 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool) -> Run:
     folder.finish(dict(
         run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'],
         steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
-        peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result,
+        peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result, gpus=world.size,
         device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
-    return Run(folder.path)
+
+
+def _joint(readings: list[dict]) -> dict:
+    "The readings of all processes; of those that have the same name, the largest."
+    return {name: max(r[name] for r in readings if name in r) for name in sorted({name for r in readings for name in r})}
 
 
 def _keep_samples(folder, name, trace):

@@ -24,7 +24,7 @@ import nbformat
 root = Path(__file__).resolve().parent.parent
 nbs, package = root / "nbs", root / "bijdiff"
 scripts = Path(sys.executable).parent
-written_by_hand = {"__init__.py"}
+written_by_hand = {"__init__.py", "__main__.py"}
 LIMITS = {"room": 30, "tutorial": 60}  # seconds on two cores
 
 
@@ -60,7 +60,7 @@ def modules_equal_notebooks():
         for name in ("settings.ini", "pyproject.toml"): shutil.copy(root / name, copy)
         shutil.copytree(nbs, copy / "nbs")
         (copy / "bijdiff").mkdir()
-        shutil.copy(package / "__init__.py", copy / "bijdiff")
+        for name in written_by_hand: shutil.copy(package / name, copy / "bijdiff")
         run("nbdev_export", cwd=copy)
         there, exported = ({p.relative_to(base) for p in (base / "bijdiff").glob("*.py")} for base in (root, copy))
         changed = differing(root, copy, sorted(there | exported))
