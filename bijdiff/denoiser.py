@@ -123,13 +123,32 @@ def _dropout(y, share, key):
 def _land(y, goal, sign, lattice): return y if goal is None else displace(goal, y, sign, lattice)
 
 
+class _Softmax(torch.autograd.Function):
+    "Attention in the precision of its inputs, made of few large products in place: for CPUs, whose fused attention takes several times as long in bfloat16."
+    @staticmethod
+    def forward(ctx, q, k, v, mask, scale):
+        q, k, v = (z.contiguous() for z in (q * scale, k, v))
+        p = q @ k.mT
+        if mask is not None: p.masked_fill_(~mask, -torch.inf)
+        torch.softmax(p, -1, out=p)
+        ctx.save_for_backward(q, k, v, p)
+        ctx.scale = scale
+        return p @ v
+
+    @staticmethod
+    def backward(ctx, g):
+        q, k, v, p = ctx.saved_tensors
+        g = g.contiguous()
+        s = g @ v.mT
+        torch.ops.aten._softmax_backward_data.out(s, p, -1, p.dtype, grad_input=s)
+        return s @ k * ctx.scale, s.mT @ q, p.mT @ g, None, None
+
+
 def _mix(q, k, v, mask, causal, scale):
     "Softmax attention, each (B, H, L, D / H)."
     if q.device.type != 'cpu' or q.dtype == torch.float32: return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
-    # in bfloat16 a CPU's fused attention takes several times as long as its formula
     if causal: mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril()
-    scores = q * scale @ k.mT
-    return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1) @ v
+    return _Softmax.apply(q, k, v, mask, scale)
 
 
 def _turn(z, rotary):

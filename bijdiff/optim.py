@@ -31,12 +31,15 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     shape = x.mT.shape if tall else x.shape
     x = (x.mT if tall else x).reshape(-1, *shape[-2:])
     x = (x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)).to(dtype, memory_format=torch.contiguous_format)
-    for _ in range(steps):
-        gram = x @ x.mT
+    gram, product = x @ x.mT, None
+    apart = dtype.itemsize >= 4 and x.shape[-1] > x.shape[-2]
+    for step in range(steps):
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        x = polynomial @ x
-    x = x.reshape(shape)
+        if apart: product = polynomial if product is None else polynomial @ product
+        else: x = polynomial @ x
+        if step < steps - 1: gram = polynomial @ gram @ polynomial if apart else x @ x.mT
+    x = (product @ x if apart else x).reshape(shape)
     return x.mT if tall else x
 
 # %% ../nbs/11_optim.ipynb #651265c5
