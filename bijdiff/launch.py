@@ -240,18 +240,27 @@ def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to
 
 
 def _plan(args):
-    from bijdiff.denoiser import DenoiserConfig
-    from bijdiff.plan import measure_flops, plan
     from bijdiff.config import pick_device
+    from bijdiff.denoiser import DenoiserConfig
+    from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
+    if args.batch % args.gpus: raise ValueError(f'batch {args.batch}: {args.gpus} GPUs do not divide it')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(args, k)) is not None}
-    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, **changes)
-    found = plan(config, args.batch, optimizer=args.optimizer)
+    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, compile=not args.eager, **changes)
+    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation), args.batch // args.gpus
+    found = plan(config, batch, **how)
+    if args.gpu: rate = gpu = find_gpu(args.gpu)
+    elif args.tflops: rate, gpu = args.tflops * 1e12, None
+    else:
+        place = pick_device(None)
+        gpu = find_gpu(torch.cuda.get_device_name(place)) if place.type == 'cuda' else None
+        rate = gpu or measure_flops(place, getattr(torch, args.branch_dtype)) / 3
+    seconds = found.seconds(rate)
     print(found.to_pandas().to_string(index=False))
-    if args.tflops: rate, source = args.tflops * 1e12, 'as given'
-    else: rate, source = measure_flops(pick_device(None), getattr(torch, args.branch_dtype)) / 3, 'a third of a matrix product here'
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step at {rate / 1e12:.3g} TFLOP/s ({source}): {found.seconds(rate):.3g} s a step, {found.tokens / found.seconds(rate):,.0f} tokens/s')
-    if args.steps: print(f'{args.steps} steps: {found.seconds(rate) * args.steps / 3600:.2g} hours')
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s"}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
+          + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
+    if args.steps: print(f'{args.steps} steps: predicted {seconds * args.steps / 60:.3g} minutes')
+    if limit := args.gib or (gpu and gpu.gib): print(advise(config, batch, limit * 2**30, **how))
 
 
 def _lab(args): os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={project_root()}', *args.options])
@@ -319,8 +328,10 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_plan, 'predict memory and time of a configuration')
     options(v, preset=('workstation', 'size of the model'), batch=(16, 'blocks of one step'), block=(512, 'tokens of a block'), vocab=(8192, 'size of the vocabulary'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
-            branch_dtype=('bfloat16', 'arithmetic of the branches'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'),
-            tflops=(float, 'sustained rate of the device; default measured here'), steps=(int, 'length of the run'))
+            branch_dtype=('bfloat16', 'arithmetic of the branches'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'),
+            gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
+            tflops=(float, 'sustained rate, for another device; default a third of a matrix product here'), steps=(int, 'length of the run'))
+    v.add_argument('--eager', action='store_true', help='uncompiled')
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')
     v.add_argument('name', nargs='?')
@@ -340,7 +351,7 @@ def main(argv: list[str] | None = None) -> int:
         message = (str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}').splitlines()[0].rstrip(': ')
         memory = re.search('OutOfMemory|MemoryError|DefaultCPUAllocator', message)
         if type(e) is RuntimeError and not memory: raise  # that is no mistake of the user's
-        if memory: message += ': use a smaller batch_size (or --batch), more accumulation, or memory reversible'
+        if memory and 'accumulation' not in message: message += ': use a smaller batch_size (or --batch), more accumulation, or memory reversible'
         print(message, file=sys.stderr)
         return 1
     return 130

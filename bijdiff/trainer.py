@@ -37,6 +37,7 @@ from .noise import get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale
 from .parallel import World, run_workers
+from .plan import advise, plan, remedies
 from .sampler import Trace, sample
 from .step import Outcome, TrainingStep
 from .tokenizer import Tokenizer
@@ -177,7 +178,10 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     vocab_size = corpus.tokenizer.vocab_size
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
-    model = build(denoiser_config(config, vocab_size, device)).to(device).train()
+    shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation)
+    if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
+    model = build(shape).to(device).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
     fused = model.config.compile and device.type == 'cuda'
     optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay, compile=fused)
@@ -228,7 +232,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
             parts = range(config.accumulation)
-            outcome = take_step([next(batches) for _ in parts], scale, [random_bits(config.seed, step, part * world.size + world.rank) for part in parts] if config.dropout else None)
+            keys = [random_bits(config.seed, step, part * world.size + world.rank) for part in parts] if config.dropout else None
+            try: outcome = take_step([next(batches) for _ in parts], scale, keys)
+            except torch.OutOfMemoryError as e:
+                peak = plan(shape, share, **how).peak_bytes
+                raise torch.OutOfMemoryError(f'step {step + 1} is out of memory, it was predicted to need {peak / 2**30:.1f} GiB: {remedies(shape, share, 0.8 * peak, **how)}') from e
             step += 1
             window.add(step, outcome)
             bar.mininterval = max(0.1, clock.seconds / 300)  # a long run must not fill its notebook with bars
