@@ -75,6 +75,7 @@ class TrainConfig:
     accumulation: int = _option(1, 'parts in which the batch of a step is worked off, to save memory')
     # in which way
     optimizer: str = _option('muon', 'muon (AdamW beside it for embeddings and gains) or adamw')
+    compact: bool = _option(False, 'save memory for large models: each layer is updated, and clipped, as soon as it has its gradients, and the momentum of muon is kept in bfloat16')
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: 3e-3 beside muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
@@ -111,6 +112,8 @@ class TrainConfig:
                 raise ValueError(f'{name} {value!r}: expected {f"{low} to {high}" if high < float("inf") else f"at least {low}"}')
         if self.steps is not None and self.epochs is not None: raise ValueError(f'steps {self.steps} and epochs {self.epochs}: give one of them')
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
+        for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, graphs=self.graphs, optimizer=self.optimizer != 'muon').items():
+            if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed, averaged nor recorded, and the momentum is that of muon: leave {other} unset')
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ValueError(f'accumulation {self.accumulation} does not divide batch_size {self.batch_size}: choose a divisor')
@@ -178,7 +181,7 @@ def fast_dtype(device: torch.device) -> str:
 def process_count(config: TrainConfig) -> int:
     """How many processes share the run of `config` (filled), one a GPU: as many as it says, else as there are GPUs that divide the batch; raises `ValueError` for a number that cannot be."""
     one = config.device not in (None, 'cuda')
-    there = 1 if one else torch.cuda.device_count()
+    there = 1 if one or config.compact else torch.cuda.device_count()
     parts = config.batch_size // config.accumulation
     if config.gpus is None: return max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
     if config.gpus > 1 and (config.device or 'cuda').startswith('cuda') and config.gpus > there:
@@ -201,6 +204,6 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
     """Whether steps are replayed as CUDA graphs; raises `ValueError` where they are asked for and cannot be."""
-    can = device.type == 'cuda' and shape.compile and processes == 1
+    can = device.type == 'cuda' and shape.compile and processes == 1 and not config.compact
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile and one process on a GPU, here are {processes} on {device} with compile {shape.compile}: leave graphs unset')
     return can and config.batch_size // config.accumulation * config.block_size <= 16_384 if config.graphs is None else config.graphs

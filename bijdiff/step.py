@@ -41,13 +41,37 @@ class TrainingStep:
     """One update of `model` from one batch in parts; calling it never synchronises.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU."""
+    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU. `consume`: update each layer
+    as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part."""
 
-    def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3):
-        self.model, self.optimizers, self.ema, self.clip, self.record, self.warmup = model, optimizers, ema, clip, record, warmup
+    def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3, consume: bool = False):
+        self.model, self.optimizers, self.ema, self.clip, self.record, self.warmup, self.consume = model, optimizers, ema, clip, record, warmup, consume
         self.world = world or World(model.device)
+        if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
         self.objective = self.world.shared(Objective(model))
         self.seen, self.recordings, self.pool = {}, {}, None
+        if consume:
+            layers = [list(layer.parameters()) for layer in model.trunk]
+            held = {p for layer in layers for p in layer}
+            for layer in (*layers, *([p] for p in model.parameters() if p not in held)): self._watch(layer)  # one is complete before the next has begun
+
+    def _watch(self, layer):
+        waiting = set()
+
+        def arrived(p):
+            waiting.add(p)
+            if len(waiting) < len(layer): return
+            waiting.clear()
+            self.norms.append(self._update(layer, self.open)[0])
+
+        for p in layer: p.register_post_accumulate_grad_hook(arrived)
+
+    def _update(self, params, gate):
+        norm, factor = clip_factor(params, self.clip)
+        gate = gate & norm.isfinite()
+        self.optimizers.apply(gate, factor)
+        self.optimizers.zero_grad()
+        return norm, gate
 
     def __call__(self, parts: list[TrainingBatch], scale: float = 1.0, keys: list[int | Tensor] | None = None) -> Outcome:
         """Take a step at `scale` times the learning rates; `parts` are weighted equally, their gradients summed; `keys`: what their dropout masks follow from."""
@@ -69,20 +93,24 @@ class TrainingStep:
         return self._replay(shape, parts, keys)
 
     def _run(self, parts, keys):
-        guard, loss = Guard(), 0
+        guard, loss, self.norms = Guard(), 0, []
+        if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         for i, (part, key) in enumerate(zip(parts, keys), 1):
             with self.objective.no_sync() if self.world.size > 1 and i < len(parts) else nullcontext():  # gradients are averaged once
                 share = self.objective(part, guard, key) / len(parts)
+                if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
                 share.backward()
             loss = loss + share.detach()
-        loss, peak = self.world.mean(loss), guard.peak if guard.seen else torch.zeros_like(loss)
-        peak = self.world.most(peak.nan_to_num(nan=torch.inf))
-        norm, factor = clip_factor(self.model.parameters(), self.clip)
-        gate = (peak < 1) & norm.isfinite() & loss.isfinite()
-        self.optimizers.apply(gate, factor)
+        loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
+        gate = (peak < 1) & loss.isfinite()
+        if self.consume:
+            norm = torch.stack(self.norms).norm()
+            gate = gate & norm.isfinite()
+        else: norm, gate = self._update(self.model.parameters(), gate)
         if self.ema: self.ema.apply(gate)
-        self.optimizers.zero_grad()
         return Outcome(loss, norm, gate, peak)
+
+    def _peak(self, guard, loss): return (guard.peak if guard.seen else torch.zeros_like(loss)).detach().nan_to_num(nan=torch.inf)
 
     def _replay(self, shape, parts, keys):
         graph, places, key_places, outcome = self.recordings[shape]

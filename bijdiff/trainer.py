@@ -179,14 +179,15 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation)
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
     model = build(shape).to(device).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
     fused = model.config.compile and device.type == 'cuda'
-    optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay, compile=fused)
+    optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
+                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused)
     ema = Ema(model, config.ema, compile=fused) if config.ema else None
-    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size))
+    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size), consume=config.compact)
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
     tokens = config.batch_size * config.block_size  # a step
     if leads: folder.adopt(config.to_dict(), FREE)
