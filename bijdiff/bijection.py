@@ -25,6 +25,7 @@ class Context:
     attention_mask: Tensor | None = None  # (B, L) bool, True where a position may be attended to
     key: int | None = None                # random key of this call, from which dropout masks follow; None: no dropout
     guard: Guard | None = None            # collects the range test; None: every public call tests and raises by itself
+    tape: object = None                   # what the parts of a reversible chain hand on to each other
 
 
 class Bijection(nn.Module):

@@ -109,11 +109,18 @@ class Chain(Bijection):
         lattices = {b.lattice for b in self.bijections if getattr(b, 'lattice', None)}
         if len(lattices) > 1: raise ValueError(f'one chain, one lattice: found {sorted(l.frac_bits for l in lattices)} frac_bits')
         self.exact, self.lattice = not inexact, next(iter(lattices), None)
+        self.first, self.parts = 0, []  # the place of the first bijection in the chain that this is a part of; parts of its own
 
     def __len__(self): return len(self.bijections)
 
     def __getitem__(self, i):
         return Chain(self.bijections[i], self.memory) if isinstance(i, slice) else self.bijections[i]
+
+    def split(self, size: int) -> list['Chain']:
+        """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""
+        self.parts = nn.ModuleList(self[i:i + size] for i in range(0, len(self), size))  # after the bijections, whose names their parameters keep
+        for i, part in enumerate(self.parts): part.first = i * size
+        return self.parts
 
     @property
     def inv(self) -> Bijection:
@@ -121,10 +128,13 @@ class Chain(Bijection):
         return _Inverse(self)
 
     def walk(self, streams: Streams, context: Context | None = None) -> Iterator[Streams]:
-        """Yield the streams after each bijection. Without a guard in the context, each step tests its own range."""
+        """Yield the streams after each bijection, or after each part where the chain has been `split`. Without a guard in the context, each step tests its own range."""
         context = context or Context()
-        tape = _Tape(len(self) - 1) if self.memory == 'reversible' else None
-        for i, b in enumerate(self.bijections):
+        tape = (context.tape or _Tape(len(self) - 1)) if self.memory == 'reversible' else None
+        for part in self.parts:
+            streams = part(streams, replace(context, tape=tape))
+            yield streams
+        for i, b in enumerate(() if self.parts else self.bijections, self.first):
             params = list(b.parameters())
             recompute = self.memory != 'stored' and torch.is_grad_enabled() and any(t.requires_grad for t in (*streams, context.cond, *params) if t is not None)
             if recompute: streams = _Recompute.apply(b, context, tape, i, *streams, context.cond, *params)

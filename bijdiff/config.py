@@ -38,7 +38,7 @@ TRAINING = {  # what None stands for, by preset
 }
 
 
-FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'compile', 'graphs'  # what a resumed run may change
+FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'shard', 'compile', 'graphs'  # what a resumed run may change
 
 
 def _option(default, help: str): return field(default=default, metadata={'help': help})
@@ -100,6 +100,7 @@ class TrainConfig:
     workers: int = _option(0, 'processes that prepare batches')
     device: str | None = _option(None, 'cpu, cuda or cuda:N; None: a GPU if there is one')
     gpus: int | None = _option(None, 'GPUs that share the run, each with a process; None: all that are visible; on a CPU, the number of processes')
+    shard: bool = _option(False, 'spread weights, gradients, averages and optimizer states over the processes of the run')
 
     def __post_init__(self):
         for f in fields(self): object.__setattr__(self, f.name, _typed(f, getattr(self, f.name)))
@@ -114,6 +115,7 @@ class TrainConfig:
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
         for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, graphs=self.graphs, optimizer=self.optimizer != 'muon').items():
             if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed, averaged nor recorded, and the momentum is that of muon: leave {other} unset')
+        if self.shard and self.compact: raise ValueError('shard does not go with compact: gradients that are used up at once cannot be spread over processes: leave one of them unset')
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ValueError(f'accumulation {self.accumulation} does not divide batch_size {self.batch_size}: choose a divisor')
@@ -183,6 +185,12 @@ def process_count(config: TrainConfig) -> int:
     one = config.device not in (None, 'cuda')
     there = 1 if one or config.compact else torch.cuda.device_count()
     parts = config.batch_size // config.accumulation
+    count = _count(config, there, parts)
+    if config.shard and count == 1: raise ValueError('shard True: there is one process, which holds everything: pass gpus 2 or more, or leave shard unset')
+    return count
+
+
+def _count(config, there, parts):
     if config.gpus is None: return max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
     if config.gpus > 1 and (config.device or 'cuda').startswith('cuda') and config.gpus > there:
         raise ValueError(f'gpus {config.gpus}: {there} of device {config.device or "cuda"} to be had here; lower gpus, or leave it unset')

@@ -320,21 +320,21 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
         grammar = Grammar(words=options['words'], block_size=block_size, topics=options['topics'], seed=seed)
         tokenizer = dictionary_tokenizer('words', grammar.vocabulary)
         tokens = {'train': options['tokens'], 'valid': 2**17, 'test': 2**17}
-        key, write = _digest(_FORMAT, grammar.fingerprint(), tokens), partial(_write_grammar, grammar, tokenizer, tokens)
+        key, write = _digest((_FORMAT, grammar.fingerprint(), tokens)), partial(_write_grammar, grammar, tokenizer, tokens)
     else:
         for option, value in dict(words=words, topics=topics, tokens=tokens).items():
             if value is not None: raise ValueError(f'{option}={value}: corpus {name!r} has no such option, only {" and ".join(GRAMMARS)} do: leave it unset')
         source = {s: _Stream(documents) for s, documents in _source(name, column, documents, folder).items()}
-        text = {s: _digest(*stream) for s, stream in source.items()}
+        text = {s: _digest(stream) for s, stream in source.items()}
         tokenizer = get_tokenizer('bpe' if tokenizer is None else tokenizer, source['train'], folder)
-        key, write = _digest(_FORMAT, text, tokenizer.fingerprint()), partial(_write_text, source, tokenizer)
+        key, write = _digest((_FORMAT, text, tokenizer.fingerprint())), partial(_write_text, source, tokenizer)
     built = build_once(folder / 'corpora' / f'{re.sub(r"[^A-Za-z0-9-]+", "_", Path(name).name)}-{key}', write)
     about = json.loads((built / 'corpus.json').read_text())
     splits = {s: _map(built, s, about, block_size, name) for s in about['stats']}
     return Corpus(name, block_size, tokenizer, splits, about['stats'], key, grammar)
 
 
-def _digest(*things):
+def _digest(things):
     h = hashlib.sha256()
     for thing in things: h.update(hashlib.sha256(str(thing).encode('utf-8', 'surrogatepass')).digest())
     return h.hexdigest()[:24]

@@ -71,13 +71,14 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose step along every matrix is orthogonalised; for 2-D parameters (Jordan et al. 2024).
 
     `params` are 2-D parameters or groups of them; `lr` the step, that is the spectral norm of the change of a wide matrix; `steps` the Newton-Schulz
-    iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default that of the parameter; `compile` fuses what is not a product.
+    iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default that of the parameter; `compile` fuses what is not a product. `spread`:
+    of parameters that are parts of larger matrices, spread over processes: `spread.shape(p)` is the whole shape, and `spread(x, shape, steps, dtype)` does for a batch of parts what `orthogonalize` does for matrices.
     Raises `ValueError` for a parameter that is not a matrix."""
 
     def __init__(self, params: Iterable, lr: float = 0.006, momentum: float = 0.95, steps: int = 5, weight_decay: float = 0.0,
-                 nesterov: bool = True, dtype: torch.dtype | None = None, momentum_dtype: torch.dtype | None = None, compile: bool = False):
+                 nesterov: bool = True, dtype: torch.dtype | None = None, momentum_dtype: torch.dtype | None = None, compile: bool = False, spread=None):
         super().__init__(params, dict(lr=lr, momentum=momentum, steps=steps, weight_decay=weight_decay, nesterov=nesterov, dtype=dtype, momentum_dtype=momentum_dtype))
-        self.fuse = _compiled if compile else lambda f: f
+        self.fuse, self.spread = _compiled if compile else lambda f: f, spread
         for p in (p for group in self.param_groups for p in group['params']):
             if p.ndim != 2: raise ValueError(f'a parameter of shape {tuple(p.shape)}: Muon takes matrices, give the others to AdamW')
 
@@ -88,17 +89,17 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             alike = {}
             for p in group['params']:
-                if p.grad is not None: alike.setdefault((p.shape, p.dtype, p.device), []).append(p)
-            for params in alike.values(): self._step_alike(params, group, gate, factor)
+                if p.grad is not None: alike.setdefault((self.spread.shape(p) if self.spread else p.shape, p.dtype, p.device), []).append(p)
+            for (shape, *_), params in alike.items(): self._step_alike(params, shape, group, gate, factor)
         return loss
 
-    def _step_alike(self, params: list[Tensor], group: dict, gate: Tensor | None, factor: Tensor | None):
+    def _step_alike(self, params: list[Tensor], shape: tuple[int, int], group: dict, gate: Tensor | None, factor: Tensor | None):
         for p in params:
             if not self.state[p]: self.state[p]['momentum'] = torch.zeros_like(p, dtype=group['momentum_dtype'])
-        rows, columns = params[0].shape
-        scale = math.sqrt(max(1, rows / columns))
+        scale = math.sqrt(max(1, shape[0] / shape[1]))
         direction = self.fuse(_accumulate)([p.grad for p in params], [self.state[p]['momentum'] for p in params], group['momentum'], group['nesterov'], gate, factor)
-        self.fuse(_descend)([p.detach() for p in params], orthogonalize(direction, group['steps'], group['dtype']), group['lr'] * scale, group['weight_decay'] / scale, gate)
+        direction = self.spread(direction, shape, group['steps'], group['dtype']) if self.spread else orthogonalize(direction, group['steps'], group['dtype'])
+        self.fuse(_descend)([p.detach() for p in params], direction, group['lr'] * scale, group['weight_decay'] / scale, gate)
 
 # %% ../nbs/11_optim.ipynb #86618760
 class Optimizers:
@@ -163,11 +164,11 @@ OPTIMIZERS = 'muon', 'adamw'
 
 
 def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: float | None = None, embedding_lr: float | None = None,
-                    gain_lr: float = 6e-4, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95), momentum_dtype: torch.dtype | None = None, compile: bool = False) -> Optimizers:
+                    gain_lr: float = 6e-4, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95), momentum_dtype: torch.dtype | None = None, compile: bool = False, spread=None) -> Optimizers:
     """The optimizers of a model that tells the role of each parameter by `parameter_roles()`.
 
     With `muon`, matrices go to Muon and the rest to AdamW; with `adamw`, all go to AdamW. A learning rate of `None` is 0.006 for matrices under Muon, 3e-3 for
-    embeddings beside it, and 6e-4 for either under AdamW alone. Weight decay is decoupled and falls on the matrices only. `momentum_dtype`: of Muon. `compile` is for GPUs: fewer kernels, and a step that a graph can record.
+    embeddings beside it, and 6e-4 for either under AdamW alone. Weight decay is decoupled and falls on the matrices only. `momentum_dtype`, `spread`: of Muon. `compile` is for GPUs: fewer kernels, and a step that a graph can record.
     Raises `ValueError` for an unknown optimizer."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     muon = optimizer == 'muon'
@@ -177,7 +178,7 @@ def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: flo
     groups = {role: [p for name, p in named.items() if roles[name] == role and p.requires_grad] for role in rates}
     adam = [dict(params=params, lr=rates[role], weight_decay=weight_decay if role == 'matrix' else 0.0)
             for role, params in groups.items() if params and not (muon and role == 'matrix')]
-    built = [Muon(groups['matrix'], lr=rates['matrix'], weight_decay=weight_decay, momentum_dtype=momentum_dtype, compile=compile)] if muon and groups['matrix'] else []
+    built = [Muon(groups['matrix'], lr=rates['matrix'], weight_decay=weight_decay, momentum_dtype=momentum_dtype, compile=compile, spread=spread)] if muon and groups['matrix'] else []
     if adam: built.append(torch.optim.AdamW(adam, betas=betas, fused=True, capturable=compile))
     return Optimizers({name: p for name, p in named.items() if p.requires_grad}, built, compile)
 

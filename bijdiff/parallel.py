@@ -84,7 +84,10 @@ def working():
         yield
         return
     (Path(place) / f'{rank}.pid').write_text(str(os.getpid()))
-    try: yield
+    try:
+        yield
+        sys.stdout.flush()
+        os._exit(0)  # without the ends of threads that process groups leave, which can abort
     except (KeyboardInterrupt, SystemExit):
         sys.stdout.flush()
         os._exit(0)  # as asked: nothing that torchrun should repair

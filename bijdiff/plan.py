@@ -127,11 +127,11 @@ class Plan:
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
 
 
-def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False) -> Plan:
+def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, shards: int = 1) -> Plan:
     """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16. Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `shards`: over how many processes the weights are spread. Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
@@ -150,29 +150,30 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(4 * shape.numel() * (1 if compact else number) for shape, number in matrices.items())
-    gradients = 4 * max(n['matrix'] // c.layers, c.vocab_size * c.width) if compact else 4 * total  # those of a layer, or of the embedding
+    layer = 4 * max(n['matrix'] // c.layers, c.vocab_size * c.width)  # weights of a layer, or of the embedding
+    gradients = layer if compact else 4 * total // shards + layer * (shards > 1)
     forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * (optimizer == 'muon')
-    again, held = c.memory != 'stored', 4 * total * (accumulation > 1)  # gradients of the parts before
+    again, held = c.memory != 'stored', 4 * total // shards * (accumulation > 1)  # gradients of the parts before
     return Plan(
         c, batch_size,
-        {'weights': 4 * total, 'optimizer': 8 * total - (6 if compact else 4) * n['matrix'] * (optimizer == 'muon'), 'averaged weights': 4 * total * ema},
+        {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': (8 * total - (6 if compact else 4) * n['matrix'] * (optimizer == 'muon')) // shards, 'averaged weights': 4 * total * ema // shards},
         {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * (not again),
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * again) + copies + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies + round(tokens * (branch + 4 * stream)),
-         'update': gradients + 5 * stack * (optimizer == 'muon')},
+         'update': gradients + 5 * stack // shards * (optimizer == 'muon')},
         {'forward': forward, 'recomputation': forward * again, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 40 * total)  # fitted, see above; the optimizer and averages read and write ten numbers a weight
 
 # %% ../nbs/13_plan.ipynb #913ef61c
-def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False) -> dict[str, Plan]:
+def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, shards: int = 1) -> dict[str, Plan]:
     """The changes with which a step stays within `limit` bytes, as parameters of a run, each with its plan; empty if it fits as it is, or nothing helps. Arguments as for `plan`."""
-    how, found = dict(optimizer=optimizer, ema=ema), {}
+    how, found = dict(optimizer=optimizer, ema=ema, shards=shards), {}
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
-    for memory, options in ((config.memory, [(n, compact) for n in parts]), (recomputing, [(n, compact) for n in parts]), (recomputing, [(1, True)] if optimizer == 'muon' else [])):
+    for memory, options in ((config.memory, [(n, compact) for n in parts]), (recomputing, [(n, compact) for n in parts]), (recomputing, [(1, True)] if optimizer == 'muon' and shards == 1 else [])):
         for n, tight in options:
             if tight and n > 1: continue
             there = plan(replace(config, memory=memory), batch_size, accumulation=n, compact=tight, **how)

@@ -42,13 +42,16 @@ class TrainingStep:
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
     that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU. `consume`: update each layer
-    as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part."""
+    as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
+    spread over the processes."""
 
-    def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3, consume: bool = False):
+    def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3, consume: bool = False,
+                 shards=None):
         self.model, self.optimizers, self.ema, self.clip, self.record, self.warmup, self.consume = model, optimizers, ema, clip, record, warmup, consume
         self.world = world or World(model.device)
         if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
-        self.objective = self.world.shared(Objective(model))
+        self.shards = shards
+        self.objective = shards.objective if shards else self.world.shared(Objective(model))
         self.seen, self.recordings, self.pool = {}, {}, None
         if consume:
             layers = [list(layer.parameters()) for layer in model.trunk]
@@ -67,7 +70,7 @@ class TrainingStep:
         for p in layer: p.register_post_accumulate_grad_hook(arrived)
 
     def _update(self, params, gate):
-        norm, factor = clip_factor(params, self.clip)
+        norm, factor = self.shards.clip_factor(self.clip) if self.shards else clip_factor(params, self.clip)
         gate = gate & norm.isfinite()
         self.optimizers.apply(gate, factor)
         self.optimizers.zero_grad()
@@ -96,7 +99,9 @@ class TrainingStep:
         guard, loss, self.norms = Guard(), 0, []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         for i, (part, key) in enumerate(zip(parts, keys), 1):
-            with self.objective.no_sync() if self.world.size > 1 and i < len(parts) else nullcontext():  # gradients are averaged once
+            last = i == len(parts)  # gradients are averaged once
+            if self.shards: self.objective.set_requires_gradient_sync(last)
+            with nullcontext() if last or self.shards or self.world.size == 1 else self.objective.no_sync():
                 share = self.objective(part, guard, key) / len(parts)
                 if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
                 share.backward()

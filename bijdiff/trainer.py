@@ -39,7 +39,8 @@ from .optim import Ema, build_optimizer, lr_scale
 from .parallel import World, run_workers
 from .plan import advise, plan, remedies
 from .sampler import Trace, sample
-from .step import Outcome, TrainingStep
+from .shard import Shards
+from .step import Objective, Outcome, TrainingStep
 from .tokenizer import Tokenizer
 
 # %% ../nbs/14_trainer.ipynb #949fd486
@@ -179,15 +180,16 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact)
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, shards=world.size if config.shard else 1)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
-    model = build(shape).to(device).train()
+    model = build(shape).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
-    fused = model.config.compile and device.type == 'cuda'
-    optimizers = build_optimizer(model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
-                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused)
-    ema = Ema(model, config.ema, compile=fused) if config.ema else None
-    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size), consume=config.compact)
+    shards = Shards(world, Objective(model)) if config.shard else None
+    fused = shape.compile and device.type == 'cuda'
+    optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
+                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards)
+    ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
+    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size), consume=config.compact, shards=shards)
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
     tokens = config.batch_size * config.block_size  # a step
     if leads: folder.adopt(config.to_dict(), FREE)
@@ -197,7 +199,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     if last := last_checkpoint(folder):
         if (there := Tokenizer.load(last).fingerprint()) != corpus.tokenizer.fingerprint():
             raise ValueError(f'{last} was trained with tokenizer {there}, corpus {config.corpus!r} now has {corpus.tokenizer.fingerprint()}: restore the text, or choose another run name')
-        step, tensors, values = load_checkpoint(last, model, optimizers, ema)
+        step, tensors, values = shards.load(last, optimizers, ema) if shards else load_checkpoint(last, model, optimizers, ema)
         window.values.copy_(tensors['window'])
         if values['corpus'] != corpus.key: raise ValueError(f'{last} was trained on other text than corpus {config.corpus!r} holds now: restore the text, or choose another run name')
         clock = Clock(values['seconds'])
@@ -219,9 +221,16 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     def checkpoint():
         window.check()
         with clock.paused():
-            if leads: save_checkpoint(folder, step, model, optimizers, ema, tensors={'window': window.values}, values={'seconds': clock.seconds, 'corpus': corpus.key}, keep=config.keep)
+            parts = shards.whole_state(optimizers, ema) if shards else (model, optimizers, ema)
+            if leads: save_checkpoint(folder, step, *parts, tensors={'window': window.values}, values={'seconds': clock.seconds, 'corpus': corpus.key}, keep=config.keep)
 
-    averaged = ema.swapped if ema else nullcontext
+    judges = leads or shards  # who is needed to judge
+
+    @contextmanager
+    def averaged():
+        if shards: yield shards.whole(ema.averages if ema else None)
+        else:
+            with ema.swapped() if ema else nullcontext(): yield model
     prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min)
     with torch.random.fork_rng(devices=[]):  # a data loader draws a seed when it starts, which a resumed run would draw again
         batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world.size, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation,
@@ -251,12 +260,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                 bar.set_postfix_str(f'step {step}, loss {loss:.3f}', refresh=False)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
-            if watched[0] and leads:
-                with clock.paused(), averaged():
-                    bound = nelbo(model, corpus.valid[:config.eval_blocks].astype(np.int64), process, seed=config.seed)
-                report('valid', nelbo=bound.mean, stderr=bound.stderr)
-            if watched[1] and leads and not config.causal:
-                with clock.paused(), averaged(): _keep_samples(folder, f'step-{step}', _sample(model, config, 4))
+            if any(watched) and judges:
+                with clock.paused(), averaged() as judged:
+                    if watched[0] and leads: bound = nelbo(judged, corpus.valid[:config.eval_blocks].astype(np.int64), process, seed=config.seed)
+                    if watched[1] and leads and not config.causal: _keep_samples(folder, f'step-{step}', _sample(judged, config, 4))
+                if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr)
             stop = max(world.gather(asked[0] if asked else 0))
             if step % config.checkpoint_every == 0 or step == total or stop: checkpoint()
             if stop and step < total:
@@ -268,9 +276,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                 raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
     bar.close()
     clock.pause()
-    if not leads: return
+    if not judges: return
 
-    with averaged(): result, trace = final_report(model, corpus, config, progress)
+    with averaged() as judged:
+        if leads: result, trace = final_report(judged, corpus, config, progress)
+    if not leads: return
     if trace is not None: _keep_samples(folder, 'final', trace)
     if not any(r['kind'] == 'valid' and r['step'] == total for r in folder.records()):  # unless this end was reached before, and cut short
         report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'])
