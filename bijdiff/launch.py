@@ -212,7 +212,7 @@ def _load(args):
 def _sample(args):
     from bijdiff.sampler import sample
     trace = sample(_load(args), batch_size=args.batch, length=args.length, steps=args.steps, sampler=args.sampler, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
-                   prompt=args.prompt, seed=args.seed)
+                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, block=args.block, prompt=args.prompt, seed=args.seed)
     print(f'\n{"-" * 40}\n'.join(trace.text))
 
 
@@ -314,8 +314,10 @@ def parser() -> argparse.ArgumentParser:
     parameters(v)
     v = verb(_sample, 'write text with a trained model')
     model(v)
-    options(v, prompt=(str, 'text that the samples keep'), batch=(1, 'number of samples'), length=(int, 'tokens; default the block size'), steps=(20, 'denoising steps'),
-            sampler=('ancestral', 'order and choice of tokens'), temperature=(1.0, 'of the choice'), top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'), seed=(0, 'of the draws'))
+    options(v, prompt=(str, 'text that the samples keep; ____ is a hole of one token, ____{3} of three, ____{2-5} of two to five'), batch=(1, 'number of samples'), length=(int, 'tokens; default the block size'),
+            steps=(20, 'denoising steps'), sampler=('ancestral', 'which positions first: ancestral, first-hitting, fixed, left-to-right, confidence, margin, entropy or adaptive'), temperature=(1.0, 'of the choice'),
+            top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'), min_p=(float, 'choose among tokens with at least this share of the probability of the likeliest'),
+            repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
     v = verb(_evaluate, 'likelihood and diversity of a trained model')
     model(v)
     options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), samples=(64, 'texts to draw and judge; 0: none'), seed=(0, 'of masks and draws'))
