@@ -218,6 +218,7 @@ def _sample(args):
 
 def _evaluate(args):
     from bijdiff.corpus import GRAMMARS, load_corpus
+    from bijdiff.denoiser import load_denoiser
     from bijdiff.metrics import evaluate
     model, place = _load(args), find_model(args.model).resolve()
     if args.corpus: corpus = load_corpus(args.corpus, block_size=model.config.block_size, tokenizer=None if args.corpus in GRAMMARS else model.tokenizer)
@@ -226,7 +227,8 @@ def _evaluate(args):
         if run is None: raise ValueError(f'{args.model} does not say what it was trained on: pass --corpus')
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
-    for key, value in evaluate(model, corpus, split=args.split, samples=args.samples, seed=args.seed).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
+    judge = args.judge and (load_denoiser(find_model(args.judge)) if (find_model(args.judge) / 'checkpoints').is_dir() else args.judge)
+    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, orders=args.orders, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
 def _check(args):
@@ -320,7 +322,9 @@ def parser() -> argparse.ArgumentParser:
             repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
     v = verb(_evaluate, 'likelihood and diversity of a trained model')
     model(v)
-    options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), samples=(64, 'texts to draw and judge; 0: none'), seed=(0, 'of masks and draws'))
+    options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'),
+            orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model, for generation perplexity'), seed=(0, 'of masks and draws'))
+    v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
     verb(_compare, 'the summaries of several runs side by side').add_argument('runs', nargs='+', metavar='RUN')
     v = verb(_sweep, 'train once for every combination of values')

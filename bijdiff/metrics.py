@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['word_perplexity', 'bits_per_byte', 'mask_share', 'distinct_share', 'unigram_entropy', 'distinct_n', 'repetition',
-           'copied', 'generation_perplexity', 'evaluate']
+           'copied', 'generation_perplexity', 'confidence_interval', 'evaluate']
 
 # %% ../nbs/09_metrics.ipynb #128daa22
 import math
@@ -133,6 +133,16 @@ def generation_perplexity(trace: Trace, judge) -> dict:
         if not count: raise ValueError(f'the samples have no two tokens of the judge {judge!r}: judge longer ones')
         nats = total / count
     return dict(generation_perplexity=math.exp(min(nats, 700)), judge=name, judged_entropy=entropy, judged_tokens=count)
+
+# %% ../nbs/09_metrics.ipynb #915838e9
+def confidence_interval(values, level: float = 0.95) -> tuple[float, float]:
+    """The mean of `values` (N,) and half the width of its interval at `level`, by Student's t; NaN for a single value."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2: return float(values.mean()), float('nan')
+    freedom, theta = len(values) - 1, np.linspace(-np.pi / 2, np.pi / 2, 200_001)
+    mass = np.cumsum(np.cos(theta) ** (freedom - 1))
+    quantile = freedom**0.5 * np.tan(np.interp((1 + level) / 2, mass / mass[-1], theta))
+    return float(values.mean()), float(quantile * values.std(ddof=1) / len(values)**0.5)
 
 # %% ../nbs/09_metrics.ipynb #3cd95e44
 def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,

@@ -140,9 +140,10 @@ def notebook(path: Path, flags: list[str], threads: int):
 
 def experiment(path: Path, threads: int):
     "Plain papermill runs an experiment for 20 steps, in a project of its own, and the run comes to its end."
+    small = {"compare": "-p words 60 -p layers 1 -p width 32 -p heads 2 -p block_size 32 -p batch_size 8 -p seeds 2 -p eval_draws 1".split()}
     with tempfile.TemporaryDirectory() as folder:
         (out := Path(folder, "outputs", path.stem)).mkdir(parents=True)
-        run("papermill", "--inject-output-path", "--no-progress-bar", path, out / path.name, "-p", "steps", 20, cwd=folder, **({"OMP_NUM_THREADS": str(threads)} if threads else {}))
+        run("papermill", "--inject-output-path", "--no-progress-bar", path, out / path.name, "-p", "steps", 20, *small.get(path.stem, ()), cwd=folder, **({"OMP_NUM_THREADS": str(threads)} if threads else {}))
         result = "benchmark.json" if path.stem == "benchmark" else "summary.json"
         assert (out / result).exists(), f"{path.name} ended without a {result} in the folder of its output"
 
