@@ -99,8 +99,8 @@ def _kernel(folder: str):
 def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | None = None, *, cwd: str | Path | None = None):
     """Run `notebook` with `parameters` (names to values) through papermill and keep the executed copy at `output`, whose folder is created.
 
-    What it prints is passed on live. `cwd`: the kernel's folder, default the project root. Raises `NotebookError` if a cell fails and
-    `KeyboardInterrupt` if it was stopped by Ctrl-C."""
+    What it prints is passed on live. `cwd`: the kernel's folder, default the project root. Raises `NotebookError` if a cell fails,
+    `KeyboardInterrupt` if it was stopped by Ctrl-C, and `SystemExit` by SIGTERM."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     output = Path(output)
@@ -122,7 +122,9 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
                                         progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
         except papermill.PapermillExecutionError as e:
-            if e.ename == 'KeyboardInterrupt': raise KeyboardInterrupt from None
+            if e.ename == 'KeyboardInterrupt':
+                if asked and asked[0] == signal.SIGTERM: raise SystemExit(128 + signal.SIGTERM) from None
+                raise KeyboardInterrupt from None
             raise NotebookError(f'{e.ename}: {e.evalue}'.strip().splitlines()[0].rstrip(': ')) from None
         except DeadKernelError: raise NotebookError(f'the kernel of {Path(notebook).name} died; if the system ran out of memory, use a smaller batch or memory=reversible') from None
         finally:
