@@ -96,13 +96,13 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact. `chain[i]` is a bijection, `chain[i:j]` a chain
-    that shares its bijections, `chain.inv` the inverse as a bijection.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored. `chain[i]` is a bijection,
+    `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 
-    def __init__(self, bijections: Iterable[Bijection], memory: str = 'stored'):
+    def __init__(self, bijections: Iterable[Bijection], memory: str = 'stored', kept: int = 0):
         super().__init__()
-        self.bijections, self.memory = nn.ModuleList(bijections), memory
+        self.bijections, self.memory, self.kept = nn.ModuleList(bijections), memory, kept
         if memory not in MEMORY: raise ValueError(f'memory {memory!r}: expected one of {", ".join(MEMORY)}')
         inexact = [type(b).__name__ for b in self.bijections if not b.exact]
         if memory == 'reversible' and inexact: raise ValueError(f'{inexact[0]} is not exact, so its input cannot be rebuilt: use memory="checkpoint"')
@@ -114,7 +114,7 @@ class Chain(Bijection):
     def __len__(self): return len(self.bijections)
 
     def __getitem__(self, i):
-        return Chain(self.bijections[i], self.memory) if isinstance(i, slice) else self.bijections[i]
+        return Chain(self.bijections[i], self.memory, self.kept) if isinstance(i, slice) else self.bijections[i]
 
     def split(self, size: int) -> list['Chain']:
         """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""
@@ -130,13 +130,13 @@ class Chain(Bijection):
     def walk(self, streams: Streams, context: Context | None = None) -> Iterator[Streams]:
         """Yield the streams after each bijection, or after each part where the chain has been `split`. Without a guard in the context, each step tests its own range."""
         context = context or Context()
-        tape = (context.tape or _Tape(len(self) - 1)) if self.memory == 'reversible' else None
+        tape = (context.tape or _Tape(len(self) - self.kept - 1)) if self.memory == 'reversible' else None
         for part in self.parts:
             streams = part(streams, replace(context, tape=tape))
             yield streams
         for i, b in enumerate(() if self.parts else self.bijections, self.first):
             params = list(b.parameters())
-            recompute = self.memory != 'stored' and torch.is_grad_enabled() and any(t.requires_grad for t in (*streams, context.cond, *params) if t is not None)
+            recompute = self.memory != 'stored' and (tape is None or i <= tape.last) and torch.is_grad_enabled() and any(t.requires_grad for t in (*streams, context.cond, *params) if t is not None)
             if recompute: streams = _Recompute.apply(b, context, tape, i, *streams, context.cond, *params)
             else: streams = b(tuple(map(_node, streams)), context if context.cond is None else replace(context, cond=_node(context.cond)))
             yield streams

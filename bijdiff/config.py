@@ -25,15 +25,15 @@ from .optim import LR_SHAPES, OPTIMIZERS
 
 # %% ../nbs/14a_config.ipynb #ba2f2aa5
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
+    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
                  samples=48, log_every=10, checkpoint_every=500),
-    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
+    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),
-    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
+    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
                         samples=64, log_every=20, checkpoint_every=1000),
-    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, warmup=200, ema=0.9995, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.9995, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                  samples=64, log_every=20, checkpoint_every=1000),
-    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, warmup=200, ema=0.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                samples=32, log_every=20, checkpoint_every=1000),
 }
 
@@ -65,6 +65,7 @@ class TrainConfig:
     block_size: int | None = _option(None, 'tokens of a training sequence; None: as the preset says')
     dropout: float = _option(0.0, 'share of branch outputs that is dropped in training')
     memory: str | None = _option(None, 'how gradients get at activations: stored, checkpoint or reversible; None: as the preset says')
+    kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
     graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: compiled, with at most 16,384 tokens at a time')
@@ -79,7 +80,7 @@ class TrainConfig:
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: 3e-3 beside muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
-    weight_decay: float = _option(0.0, 'decoupled decay of matrices')
+    weight_decay: float | None = _option(None, 'decoupled decay of matrices; None: as the preset says')
     warmup: int | None = _option(None, 'steps in which the learning rate rises; None: as the preset says')
     lr_shape: str = _option('flat-decay', 'course of the learning rate: flat-decay or cosine')
     decay_share: float = _option(0.5, 'last share of the run in which flat-decay falls to zero')
@@ -145,7 +146,7 @@ CHOICES = dict(preset=tuple(PRESETS), denoiser=KINDS, process=tuple(p for p in P
                lr_shape=LR_SHAPES, memory=MEMORY, branch_dtype=('float32', 'bfloat16'))
 RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'heads', 'block_size', 'steps', 'batch_size', 'accumulation', 'log_every', 'eval_blocks',
                                                   'eval_draws', 'sample_steps', 'checkpoint_every', 'keep', 'gpus')},
-          **{name: (0, float('inf')) for name in ('epochs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
+          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
           'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'decay_share': (0, 1)}
 
 
@@ -203,7 +204,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
     gpu = device.type == 'cuda'
     compiler = shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
     if gpu and config.compile is None and not compiler: print('no C++ compiler found: the branches run uncompiled, more slowly')
-    changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(config, k)) is not None}
+    changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers') if (v := getattr(config, k)) is not None}
     return DenoiserConfig.preset(
         config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout,
         branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and compiler) if config.compile is None else config.compile,

@@ -50,6 +50,7 @@ class DenoiserConfig:
     branch_dtype: str = 'float32'  # or 'bfloat16': the arithmetic inside the branches and the head
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
     memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation gets at activations
+    kept_layers: int = 0           # last layers whose activations 'reversible' keeps
     dropout: float = 0.0           # share of branch outputs dropped in training
     compile: bool = False          # run the branches through torch.compile
     time_input: bool = False       # condition on t; absorbing noise does not need it
@@ -62,6 +63,7 @@ class DenoiserConfig:
         for name in ('vocab_size', 'block_size', 'layers', 'width', 'heads'):
             if getattr(self, name) < 1: raise ValueError(f'{name} {getattr(self, name)}: expected at least 1')
         if self.width % (2 * self.heads): raise ValueError(f'width {self.width} does not divide into {self.heads} heads of even size: change either')
+        if not 0 <= self.kept_layers <= self.layers: raise ValueError(f'kept_layers {self.kept_layers}: expected 0 to {self.layers}, the number of layers')
         if not 0 <= self.dropout < 1: raise ValueError(f'dropout {self.dropout}: expected at least 0 and less than 1')
         if self.kind == 'residual' and self.memory == 'reversible':
             raise ValueError("memory 'reversible' needs kind='bijective': a residual stream cannot be rebuilt; use 'stored' or 'checkpoint'")
@@ -299,7 +301,10 @@ class _Denoiser(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
         dtype = getattr(torch, self.config.branch_dtype)
-        with torch.autocast(hidden.device.type, enabled=False): return F.linear(hidden.to(dtype), self.head_weight.to(dtype)).float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            weight = self.head_weight.to(dtype)
+            if hidden.is_cuda: weight = F.pad(weight, (0, 0, 0, -len(weight) % 64))  # a product of an odd number of columns takes several times as long
+            return F.linear(hidden.to(dtype), weight)[..., :len(self.head_weight)].float()
 
     def parameter_roles(self) -> dict[str, str]:
         """For each parameter name: `matrix` (inside the branches), `embedding` (table, head, classes) or `gain` (the rest)."""
@@ -361,7 +366,7 @@ class BijectiveDenoiser(_Denoiser):
 
     def _stack(self, branches):
         lattice = Lattice(self.config.frac_bits)
-        self.trunk = Chain([AdditiveCoupling(b, i % 2, lattice) for i, b in enumerate(branches)], self.config.memory)
+        self.trunk = Chain([AdditiveCoupling(b, i % 2, lattice) for i, b in enumerate(branches)], self.config.memory, 2 * self.config.kept_layers)
 
     def embed(self, tokens: Tensor) -> Streams:
         """The lift: two streams `(B, L, D)` float32 on the lattice, equal but distinct."""
@@ -449,7 +454,7 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
 
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:
     """A saved denoiser of either kind; see `BijectiveDenoiser.from_pretrained`."""
-    own = 'memory', 'compile', 'branch_dtype', 'dropout'
+    own = 'memory', 'kept_layers', 'compile', 'branch_dtype', 'dropout'
     if wrong := [name for name in changes if name not in own]: raise ValueError(f'{wrong[0]!r} cannot be changed in a saved model: expected some of {", ".join(own)}')
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)

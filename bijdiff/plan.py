@@ -61,7 +61,7 @@ def _saved_by(f, x, weights) -> _Saved:
 
 def _probe(config: DenoiserConfig) -> tuple[_Saved, _Saved, _Saved]:
     "What an attention coupling, an MLP coupling and the rest of the model keep, in bytes."
-    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', time_input=False, conditions=0))  # 63 is odd, as no width is: an activation never has the shape of a weight
+    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', kept_layers=0, time_input=False, conditions=0))  # 63 is odd, as no width is: an activation never has the shape of a weight
 
 
 @functools.cache
@@ -140,10 +140,9 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     attention, mlp, rest = _probe(c)
     stream, branch = 4 * c.width, max(attention.token, mlp.token)      # bytes a token
     branches = 2 * c.layers
-    kept = {'stored': c.layers * (attention.token + mlp.token),
-            'checkpoint': (branches + 2) * stream,
-            'reversible': 2 * stream}[c.memory]
-    copies = (attention.call + mlp.call) * (c.layers if c.memory == 'stored' else 1)
+    whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
+    kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
+    again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     rows, width = tokens // 2, 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
@@ -155,13 +154,13 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * (optimizer == 'muon')
-    again, held = c.memory != 'stored', 4 * total // shards * (accumulation > 1)  # gradients of the parts before
+    held = 4 * total // shards * (accumulation > 1)  # gradients of the parts before
     return Plan(
         c, batch_size,
         {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': (8 * total - (6 if compact else 4) * n['matrix'] * (optimizer == 'muon')) // shards, 'averaged weights': 4 * total * ema // shards},
-        {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * (not again),
-         'first branch': held + round(tokens * (kept + branch + 4 * stream) * again) + copies + 4 * c.vocab_size * c.width,
-         'last branch': gradients + copies + round(tokens * (branch + 4 * stream)),
+        {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * whole,
+         'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
+         'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 5 * stack // shards * (optimizer == 'muon')},
         {'forward': forward, 'recomputation': forward * again, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 40 * total)  # fitted, see above; the optimizer and averages read and write ten numbers a weight
