@@ -85,7 +85,7 @@ class Gpu(NamedTuple):
 GPUS = tuple(Gpu(*row) for row in (
     ('RTX 3090', 71, 936, 24), ('RTX 4070', 58, 504, 12), ('RTX 4070 SUPER', 71, 504, 12), ('RTX 4070 Ti', 80, 504, 12), ('RTX 4070 Ti SUPER', 88, 672, 16), ('RTX 4080', 97, 717, 16),
     ('RTX 4090', 165, 1008, 24), ('L4', 121, 300, 24), ('A100', 312, 1555, 40), ('H100', 989, 3350, 80), ('H200', 989, 4800, 141)))
-PRODUCTS, TRAFFIC = 0.55, 0.75  # shares of them that a training step reaches
+PRODUCTS, TRAFFIC = 0.68, 0.75  # shares of them that a training step reaches
 
 
 def find_gpu(name: str) -> Gpu:
@@ -161,9 +161,9 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
         {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
-         'update': gradients + 5 * stack // shards * (optimizer == 'muon')},
+         'update': gradients + 3 * stack // shards * (optimizer == 'muon')},
         {'forward': forward, 'recomputation': forward * again, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
-        accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 40 * total)  # fitted, see above; the optimizer and averages read and write ten numbers a weight
+        accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 100 * total)  # fitted, see above; 100 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
 def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, shards: int = 1) -> dict[str, Plan]:
