@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['word_perplexity', 'bits_per_byte', 'mask_share', 'distinct_share', 'unigram_entropy', 'distinct_n', 'repetition',
-           'copied', 'generation_perplexity', 'confidence_interval', 'evaluate']
+           'copied', 'generation_perplexity', 'mauve', 'confidence_interval', 'evaluate']
 
 # %% ../nbs/09_metrics.ipynb #128daa22
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -110,29 +111,58 @@ def _long_enough(tokens, n):
     return tokens
 
 # %% ../nbs/09_metrics.ipynb #b8861196
+def _checked(judge, trace):
+    "A causal denoiser that reads the tokens of `trace`."
+    if judge.process['name'] != 'lefttoright': raise ValueError(f'a judge of the process {judge.process["name"]!r}: expected a causal model, whose likelihood is exact')
+    if judge.tokenizer is not None and trace.tokenizer is not None and judge.tokenizer.fingerprint() != trace.tokenizer.fingerprint(): raise ValueError('the judge reads other tokens than the samples have: use one with the same tokenizer')
+    return judge
+
+
+def _from_hub(judge):
+    "A Hugging Face causal model and its tokenizer."
+    try: from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError: raise ImportError(f'the judge {judge!r} needs the package transformers: pip install transformers, or pass a causal model of bijdiff') from None
+    try: return AutoModelForCausalLM.from_pretrained(judge).eval(), AutoTokenizer.from_pretrained(judge)
+    except (OSError, ValueError) as e: raise ValueError(f'the judge {judge!r} cannot be loaded ({str(e).splitlines()[0]}): give the name of a causal model on the hub, or its folder') from None
+
+
+def _read(model, read, text):
+    "The ids `(1, L)` of a text, as many as the model reads, none for a text of less than two."
+    ids = torch.tensor([read.encode(text)])[:, :model.config.max_position_embeddings]
+    return ids if ids.shape[1] > 1 else None
+
+
 def generation_perplexity(trace: Trace, judge) -> dict:
     """The perplexity of samples under `judge`: a causal denoiser with the same tokenizer, or the name (or folder) of a Hugging Face causal model, for which the package transformers must be installed.
 
     Keys: `generation_perplexity`, per token of the judge; `judge`, its name; `judged_entropy`, of the distribution of tokens of the samples, in nats; `judged_tokens`. Raises `ValueError`, `ImportError`."""
     entropy = unigram_entropy(trace.tokens)
     if not isinstance(judge, str):
-        if judge.process['name'] != 'lefttoright': raise ValueError(f'a judge of the process {judge.process["name"]!r}: expected a causal model, whose likelihood is exact')
-        if judge.tokenizer is not None and trace.tokenizer is not None and judge.tokenizer.fingerprint() != trace.tokenizer.fingerprint(): raise ValueError('the judge reads other tokens than the samples have: use one with the same tokenizer')
-        nats, count, name = nelbo(judge, trace.tokens, get_process(**judge.process)).mean, trace.tokens.numel(), 'causal ' + type(judge).__name__
+        nats, count, name = nelbo(_checked(judge, trace), trace.tokens, get_process(**judge.process)).mean, trace.tokens.numel(), 'causal ' + type(judge).__name__
     else:
-        try: from transformers import AutoModelForCausalLM, AutoTokenizer
-        except ImportError: raise ImportError(f'the judge {judge!r} needs the package transformers: pip install transformers, or pass a causal model of bijdiff') from None
-        try: model, read = AutoModelForCausalLM.from_pretrained(judge).eval(), AutoTokenizer.from_pretrained(judge)
-        except (OSError, ValueError) as e: raise ValueError(f'the judge {judge!r} cannot be loaded ({str(e).splitlines()[0]}): give the name of a causal model on the hub, or its folder') from None
-        total, count, name = 0.0, 0, judge
+        (model, read), total, count, name = _from_hub(judge), 0.0, 0, judge
         for text in trace.text:
-            ids = torch.tensor([read.encode(text)])[:, :model.config.max_position_embeddings]
-            if ids.shape[1] < 2: continue
+            if (ids := _read(model, read, text)) is None: continue
             with torch.no_grad(): total += torch.nn.functional.cross_entropy(model(ids).logits[0, :-1].double(), ids[0, 1:], reduction='sum').item()
             count += ids.shape[1] - 1  # its first token has no prediction
         if not count: raise ValueError(f'the samples have no two tokens of the judge {judge!r}: judge longer ones')
         nats = total / count
     return dict(generation_perplexity=math.exp(min(nats, 700)), judge=name, judged_entropy=entropy, judged_tokens=count)
+
+# %% ../nbs/09_metrics.ipynb #65f064eb
+@torch.no_grad()
+def mauve(trace: Trace, real: Tensor, judge, seed: int = 0) -> dict:
+    """MAUVE of samples and real texts `real` `(N, L)` of ids, in the features of `judge`, a model as for `generation_perplexity`, at the last token of each text.
+
+    Keys: `mauve`, from 0 to 1, and `mauve_texts`, the smaller number of texts. Raises `ImportError` without the package mauve-text, `ValueError`."""
+    try: from mauve import compute_mauve
+    except ImportError: raise ImportError('MAUVE needs the package mauve-text: pip install mauve-text') from None
+    if isinstance(judge, str):
+        model, read = _from_hub(judge)
+        cloud = lambda ids: [model(i, output_hidden_states=True).hidden_states[-1][0, -1] for text in ids for i in [_read(model, read, trace.tokenizer.decode(text))] if i is not None]
+    else: cloud = lambda ids: [x for part in ids.split(64) for x in _checked(judge, trace).hidden(part.to(judge.device))[:, -1].cpu()]
+    ours, theirs = (torch.stack(cloud(ids)).double().numpy() for ids in (trace.tokens, real))
+    return dict(mauve=float(compute_mauve(p_features=theirs, q_features=ours, seed=seed, verbose=False).mauve), mauve_texts=min(len(ours), len(theirs)))
 
 # %% ../nbs/09_metrics.ipynb #915838e9
 def confidence_interval(values, level: float = 0.95) -> tuple[float, float]:
@@ -151,7 +181,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
-    pass a token; `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`.
+    pass a token; `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `temperature`, `top_k`, `top_p`, `mask_share`, `distinct_share`, `distinct_2`, `distinct_3`, `repetition_4`, `unigram_entropy` (nats), and of as many tokens of the split, or of both as it has, `data_distinct_share`, `data_unigram_entropy`, `data_repetition_4`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
@@ -184,11 +214,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
                        data_distinct_share=distinct_share(real), data_unigram_entropy=unigram_entropy(real))
         width = trace.tokens.shape[1]
         if width >= 4: result |= dict(distinct_2=distinct_n(trace.tokens, 2), distinct_3=distinct_n(trace.tokens, 3), repetition_4=repetition(trace.tokens))
-        if len(real) >= width >= 4: result['data_repetition_4'] = repetition(real[:len(real) // width * width].view(-1, width))
+        real = real[:len(real) // width * width].view(-1, width)
+        if len(real) and width >= 4: result['data_repetition_4'] = repetition(real)
         if novelty:
             if corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
             result['copied_8'], result['longest_copy'] = copied(trace.tokens, corpus.train)
         if judge is not None: result |= generation_perplexity(trace, judge)
+        if judge is not None and find_spec('mauve') and min(len(real), len(trace)) > 1: result |= mauve(trace, real, judge, seed)
     if orders:
         exact = any_order_nll(model, tokens[:16], orders, seed)
         result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr, orders=orders)
