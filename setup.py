@@ -42,7 +42,7 @@ setup(
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
     include_package_data=False,
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), "eval": ["transformers", "lm-eval", "mauve-text"]},
+    extras_require={"dev": cfg["dev_requirements"].split(), "eval": ["transformers", "lm-eval", "mauve-text"], "eight-bit": ["torchao"]},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     cmdclass={"build_py": BuildWithNotebooks},
     zip_safe=False,

@@ -77,6 +77,7 @@ class TrainConfig:
     # in which way
     optimizer: str = _option('muon', 'muon (AdamW beside it for embeddings and gains) or adamw')
     compact: bool = _option(False, 'save memory for large models: each layer is updated, and clipped, as soon as it has its gradients, and the momentum of muon is kept in bfloat16')
+    eight_bit: bool = _option(False, 'keep the states of AdamW in eight bits; needs the package torchao')
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: 3e-3 beside muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
@@ -116,6 +117,8 @@ class TrainConfig:
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
         for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, graphs=self.graphs, optimizer=self.optimizer != 'muon').items():
             if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed, averaged nor recorded, and the momentum is that of muon: leave {other} unset')
+        for other in ('shard', 'graphs'):
+            if self.eight_bit and getattr(self, other): raise ValueError(f'eight_bit does not go with {other}: scales belong to many weights at once, and the step waits for the device: leave one of them unset')
         if self.shard and self.compact: raise ValueError('shard does not go with compact: gradients that are used up at once cannot be spread over processes: leave one of them unset')
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
@@ -218,6 +221,6 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
     """Whether steps are replayed as CUDA graphs; raises `ValueError` where they are asked for and cannot be."""
-    can = device.type == 'cuda' and shape.compile and processes == 1 and not config.compact
+    can = device.type == 'cuda' and shape.compile and processes == 1 and not config.compact and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile and one process on a GPU, here are {processes} on {device} with compile {shape.compile}: leave graphs unset')
     return can and config.batch_size // config.accumulation * config.block_size <= 16_384 if config.graphs is None else config.graphs

@@ -251,7 +251,7 @@ def _plan(args):
     if args.batch % args.gpus: raise ValueError(f'batch {args.batch}: {args.gpus} GPUs do not divide it')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(args, k)) is not None}
     config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, compile=not args.eager, **changes)
-    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation, compact=args.compact, ema=not args.no_ema), args.batch // args.gpus
+    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation, compact=args.compact, eight_bit=args.eight_bit, ema=not args.no_ema), args.batch // args.gpus
     found = plan(config, batch, **how)
     if args.gpu: rate = gpu = find_gpu(args.gpu)
     elif args.tflops: rate, gpu = args.tflops * 1e12, None
@@ -339,7 +339,7 @@ def parser() -> argparse.ArgumentParser:
             branch_dtype=('bfloat16', 'arithmetic of the branches'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
             tflops=(float, 'sustained rate, for another device; default a third of a matrix product here'), steps=(int, 'length of the run'))
-    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
+    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')
     v.add_argument('name', nargs='?')

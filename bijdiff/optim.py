@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from .eight_bit import eight_bit_adamw
+
 # %% ../nbs/11_optim.ipynb #42654305
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al. 2024
 
@@ -112,7 +114,7 @@ class Optimizers:
     def __init__(self, named: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], compile: bool = False):
         self.named, self.optimizers, self.compile = named, optimizers, compile
         self.owner = {p: opt for opt in optimizers for group in opt.param_groups for p in group['params']}
-        self.base = [[group['lr'] for group in opt.param_groups] for opt in optimizers]
+        self.base = [[float(group['lr']) for group in opt.param_groups] for opt in optimizers]
         if compile:
             for group in (group for opt in optimizers for group in opt.param_groups): group['lr'] = torch.tensor(group['lr'], device=group['params'][0].device)
 
@@ -120,7 +122,7 @@ class Optimizers:
         """Set every learning rate to `scale` times what it is at 1."""
         for opt, base in zip(self.optimizers, self.base):
             for group, lr in zip(opt.param_groups, base):
-                if self.compile: group['lr'].fill_(lr * scale)
+                if isinstance(group['lr'], Tensor): group['lr'].fill_(lr * scale)
                 else: group['lr'] = lr * scale
 
     def step(self, scale: float = 1.0, gate: Tensor | None = None, factor: Tensor | None = None):
@@ -142,7 +144,8 @@ class Optimizers:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The state of all optimizers, `name:key` -> tensor; the tensors are the live ones, not copies."""
-        return {f'{name}:{key}': value for name, p in self.named.items() for key, value in self.owner[p].state[p].items()}
+        plain = lambda opt, state: opt.unpacked(state) if hasattr(opt, 'unpacked') else state
+        return {f'{name}:{key}': value for name, p in self.named.items() for key, value in plain(self.owner[p], self.owner[p].state[p]).items()}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]):
         """Take up a state that `state_tensors` gave, copying it; raises `ValueError` where a name or shape does not fit the model."""
@@ -150,6 +153,9 @@ class Optimizers:
         for full, value in tensors.items():
             name, _, key = full.rpartition(':')
             p = self.named.get(name)
+            if p is not None and hasattr(self.owner[p], 'packed'):
+                loaded[p][key] = value
+                continue
             known = p is not None and key in (('momentum',) if isinstance(self.owner[p], Muon) else ('step', 'exp_avg', 'exp_avg_sq'))
             if not known: raise ValueError(f'optimizer state {full!r} belongs to no parameter of this model: resume with the configuration that saved it')
             if value.shape != (() if key == 'step' else p.shape):
@@ -157,19 +163,22 @@ class Optimizers:
             loaded[p][key] = value.detach().clone().to(p.device)
         for opt in self.optimizers: opt.state.clear()
         for p, state in loaded.items():
-            if state: self.owner[p].state[p] = state
+            owner = self.owner[p]
+            try:
+                if state: owner.state[p] = owner.packed(p, state) if hasattr(owner, 'packed') else state
+            except (KeyError, ValueError) as e: raise ValueError(f'optimizer state: {e} for a parameter {tuple(p.shape)} with eight-bit states: resume with the configuration that saved it') from None
 
 
 OPTIMIZERS = 'muon', 'adamw'
 
 
 def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: float | None = None, embedding_lr: float | None = None,
-                    gain_lr: float = 6e-4, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95), momentum_dtype: torch.dtype | None = None, compile: bool = False, spread=None) -> Optimizers:
+                    gain_lr: float = 6e-4, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95), momentum_dtype: torch.dtype | None = None, compile: bool = False, spread=None, eight_bit: bool = False) -> Optimizers:
     """The optimizers of a model that tells the role of each parameter by `parameter_roles()`.
 
     With `muon`, matrices go to Muon and the rest to AdamW; with `adamw`, all go to AdamW. A learning rate of `None` is 0.006 for matrices under Muon, 3e-3 for
     embeddings beside it, and 6e-4 for either under AdamW alone. Weight decay is decoupled and falls on the matrices only. `momentum_dtype`, `spread`: of Muon. `compile` is for GPUs: fewer kernels, and a step that a graph can record.
-    Raises `ValueError` for an unknown optimizer."""
+    `eight_bit`: AdamW keeps its states in eight bits, see `bijdiff.eight_bit`; its step synchronises. Raises `ValueError` for an unknown optimizer."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     muon = optimizer == 'muon'
     default = lambda rate, beside_muon: rate if rate is not None else beside_muon if muon else 6e-4
@@ -179,7 +188,7 @@ def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: flo
     adam = [dict(params=params, lr=rates[role], weight_decay=weight_decay if role == 'matrix' else 0.0)
             for role, params in groups.items() if params and not (muon and role == 'matrix')]
     built = [Muon(groups['matrix'], lr=rates['matrix'], weight_decay=weight_decay, momentum_dtype=momentum_dtype, compile=compile, spread=spread)] if muon and groups['matrix'] else []
-    if adam: built.append(torch.optim.AdamW(adam, betas=betas, fused=True, capturable=compile))
+    if adam: built.append(eight_bit_adamw(adam, betas) if eight_bit else torch.optim.AdamW(adam, betas=betas, fused=True, capturable=compile))
     return Optimizers({name: p for name, p in named.items() if p.requires_grad}, built, compile)
 
 # %% ../nbs/11_optim.ipynb #4aa67900

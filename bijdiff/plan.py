@@ -127,15 +127,16 @@ class Plan:
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
 
 
-def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, shards: int = 1) -> Plan:
+def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, shards: int = 1) -> Plan:
     """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16; `shards`: over how many processes the weights are spread. Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `shards`: over how many processes the weights are spread. Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
-    n, c = parameter_elements(config), config
+    n, c, muon = parameter_elements(config), config, optimizer == 'muon'
+    adam = sum(n.values()) - n['matrix'] * muon  # weights that AdamW updates
     total, tokens = sum(n.values()), batch_size // accumulation * c.block_size  # of one part
     attention, mlp, rest = _probe(c)
     stream, branch = 4 * c.width, max(attention.token, mlp.token)      # bytes a token
@@ -153,22 +154,22 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     gradients = layer if compact else 4 * total // shards + layer * (shards > 1)
     forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
     head = accumulation * 2 * c.vocab_size * c.width * rows
-    newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * (optimizer == 'muon')
+    newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * muon
     held = 4 * total // shards * (accumulation > 1)  # gradients of the parts before
     return Plan(
         c, batch_size,
-        {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': (8 * total - (6 if compact else 4) * n['matrix'] * (optimizer == 'muon')) // shards, 'averaged weights': 4 * total * ema // shards},
+        {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards},
         {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
-         'update': gradients + 3 * stack // shards * (optimizer == 'muon')},
+         'update': gradients + 3 * stack // shards * muon},
         {'forward': forward, 'recomputation': forward * again, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 100 * total)  # fitted, see above; 100 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
-def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, shards: int = 1) -> dict[str, Plan]:
+def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, shards: int = 1) -> dict[str, Plan]:
     """The changes with which a step stays within `limit` bytes, as parameters of a run, each with its plan; empty if it fits as it is, or nothing helps. Arguments as for `plan`."""
-    how, found = dict(optimizer=optimizer, ema=ema, shards=shards), {}
+    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, shards=shards), {}
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]

@@ -162,6 +162,11 @@ class Choice(NamedTuple):
     guidance: float = 0.0    # how far to go beyond the prompt, away from what the model says without it
 
 
+def _over(x, device):
+    "`x` on the device, without waiting for what the device is doing."
+    return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else x.to(device)
+
+
 @torch.no_grad()
 def _features(model, tokens, t, cond, micro):
     "Features `(B, L, D)` on the device; in batches of `micro`, the last one filled up, if that is given."
@@ -170,15 +175,15 @@ def _features(model, tokens, t, cond, micro):
     for i in range(0, len(tokens), size):
         own = torch.arange(i, i + size).clamp(max=len(tokens) - 1)
         times = torch.full((size,), t, device=model.device) if model.config.time_input else None
-        found.append(recorded(model, tokens[own].to(model.device), times, None if cond is None else cond[own]))
-    return torch.cat(found)[:len(tokens)]
+        found.append(recorded(model, _over(tokens[own], model.device), times, None if cond is None else cond[own]))
+    return (found[0] if len(found) == 1 else torch.cat(found))[:len(tokens)]
 
 
 @torch.no_grad()
 def _rows(model, features, rows, columns, micro):
     "Logits `(n, V)` of some positions of each of the `features`, with the slice of positions that they are of, for a chunk at a time."
     chunk = max(16, 2**25 // model.config.vocab_size) if micro is None else 64
-    rows, columns = rows.to(model.device), columns.to(model.device)
+    rows, columns = _over(rows, model.device), _over(columns, model.device)
     for i in range(0, len(rows), chunk):
         own = torch.arange(i, i + chunk if micro else min(i + chunk, len(rows)), device=rows.device).clamp(max=len(rows) - 1)
         n = min(chunk, len(rows) - i)
@@ -196,6 +201,7 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
     "New tokens at some positions, with the confidence and candidates of the model."
     device, vocab_size = model.device, model.config.vocab_size
     found, finite = [], torch.tensor(True, device=device)
+    at, u = _over(tokens[rows, columns], device), _over(u, device)
     if choice.repetition != 1:
         seen = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.bool).scatter_(1, tokens, True)[:, :vocab_size]
     for part, logits, *without in _rows(model, features, rows, columns, micro):
@@ -204,7 +210,7 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
         if without: logits = logits + choice.guidance * (logits - without[0])
         if choice.repetition != 1: logits = discourage(logits, seen[rows[part]].to(device), choice.repetition)
         q = p if choice == Choice() else token_probabilities(logits, *choice[:4])
-        new = draw(law(q, tokens[rows[part], columns[part]].to(device)), u[part].to(device))
+        new = draw(law(q, at[part]), u[part])
         best = likeliest(p, k)
         own = p.gather(1, new.clamp(max=vocab_size - 1)[:, None])[:, 0]
         found.append((new, torch.where(new < vocab_size, own, torch.nan).float(), best.ids, best.probabilities.float()))

@@ -180,14 +180,14 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, shards=world.size if config.shard else 1)
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, shards=world.size if config.shard else 1)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
     model = build(shape).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
     shards = Shards(world, Objective(model)) if config.shard else None
     fused = shape.compile and device.type == 'cuda'
     optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
-                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards)
+                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards, eight_bit=config.eight_bit)
     ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
     take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size), consume=config.compact, shards=shards)
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
