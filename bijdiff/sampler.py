@@ -6,6 +6,7 @@
 __all__ = ['token_probabilities', 'discourage', 'draw', 'likeliest', 'read_prompt', 'start_tokens', 'Choice', 'denoise', 'sample']
 
 # %% ../nbs/08_sampler.ipynb #53f88441
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def token_probabilities(logits: Tensor, temperature: float = 1.0, top_k: int | N
 
 
 def discourage(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """`logits` `(N, V)` with those of tokens that are `seen` `(N, V)` bool made smaller: divided by `penalty` where positive, else multiplied. Source: Keskar et al. 2019, arXiv:1909.05858."""
+    """`logits` `(N, V)` with those of tokens that are `seen` `(N, V)` bool made smaller: divided by `penalty` where positive (Keskar et al. 2019, arXiv:1909.05858), else multiplied."""
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
@@ -72,7 +73,7 @@ def _members(p, groups, size):
 
 
 def draw(p: Tensor, u: Tensor, group: int = 256) -> Tensor:
-    """Inverse-transform draws `(N,)` int64 from probabilities `p` `(N, V)` with numbers `u` `(N,)` float64 in (0, 1): never a token of probability 0.
+    """Inverse-transform draws `(N,)` int64 from probabilities `p` `(N, V)` float32 or float64 with numbers `u` `(N,)` float64 in (0, 1): never a token of probability 0.
 
     First the group of so many tokens is found, then the token in it."""
     mass = _groups(p, group, torch.sum).double()
@@ -81,7 +82,7 @@ def draw(p: Tensor, u: Tensor, group: int = 256) -> Tensor:
 
 
 def likeliest(p: Tensor, k: int, group: int = 256) -> Candidates:
-    """The `k` likeliest tokens, each `(N, k)`, of probabilities `p` `(N, V)`. They are in the `k` groups of so many tokens whose likeliest are the likeliest, and need not be searched elsewhere."""
+    """The `k` likeliest tokens, ids `(N, k)` int64 and probabilities `(N, k)` in the dtype of `p` `(N, V)`. They are in the `k` groups of so many tokens whose likeliest are the likeliest, and need not be searched elsewhere."""
     if p.shape[1] <= k * group or k == 0: return Candidates(*reversed(p.topk(k)))
     ids, among = _members(p, _groups(p, group, torch.amax).topk(k).indices, group)
     best = among.topk(k)
@@ -210,11 +211,12 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
         if without: logits = logits + choice.guidance * (logits - without[0])
         if choice.repetition != 1: logits = discourage(logits, seen[rows[part]].to(device), choice.repetition)
         q = p if choice == Choice() else token_probabilities(logits, *choice[:4])
+        if q is not p: finite = finite & q[:, 0].isfinite().all()
         new = draw(law(q, at[part]), u[part])
         best = likeliest(p, k)
         own = p.gather(1, new.clamp(max=vocab_size - 1)[:, None])[:, 0]
         found.append((new, torch.where(new < vocab_size, own, torch.nan).float(), best.ids, best.probabilities.float()))
-    if not finite: raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged or its training diverged; use an earlier checkpoint')
+    if not finite: raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
     return [torch.cat(parts).cpu() for parts in zip(*found)]
 
 
@@ -240,17 +242,28 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if top_k is not None and not 1 <= top_k <= c.vocab_size: raise ValueError(f'top_k {top_k}: expected 1 to {c.vocab_size}, the size of the vocabulary')
     for name, value in dict(top_p=top_p, min_p=min_p).items():
         if value is not None and not 0 < value <= 1: raise ValueError(f'{name} {value}: expected more than 0 and at most 1')
-    if not repetition > 0: raise ValueError(f'repetition {repetition}: expected more than 0, where 1 is no penalty')
+    if not 0 < repetition < math.inf: raise ValueError(f'repetition {repetition}: expected a number above 0, where 1 is no penalty')
+    if not math.isfinite(guidance): raise ValueError(f'guidance {guidance}: expected a number, where 0 is none')
     if candidates < 0: raise ValueError(f'candidates {candidates}: expected 0 or more')
     if block is not None and not 1 <= block <= c.block_size: raise ValueError(f'block {block}: expected 1 to {c.block_size}, the block_size of the model')
     if (block or remask) and not reveals: raise ValueError(f'{"block" if block else "remask"}: the process {model.process["name"]!r} reveals nothing: leave it unset')
     if remask and sampler != 'ancestral': raise ValueError(f'remask with sampler {sampler!r}: expected the sampler ancestral, whose rates it changes')
     tokens = start_tokens(model, batch_size, length, prompt, seed, first, None if block is None else 2**40)
     if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
-    if cond is not None: cond = torch.as_tensor(cond, device=model.device).expand(len(tokens))
+    if cond is not None:
+        cond = torch.as_tensor(cond)
+        if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
+            raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
+        cond = cond.to(model.device).expand(len(tokens))
     run = _Run(model, process, steps, SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
     return run.blocks(tokens, block) if block else run.steps_of(tokens)
+
+
+def _undrawn(places, k):
+    "Rows, columns, confidence and candidates of changes that no model made."
+    n = len(places[0])
+    return *places, torch.full((n,), torch.nan), torch.full((n, k), -1), torch.zeros(n, k)
 
 
 @dataclass
@@ -273,23 +286,28 @@ class _Run:
         "Block after block, each in a window that ends with it."
         length, most, free = tokens.shape[1], self.model.config.block_size, tokens == self.model.config.vocab_size
         ends = [min(end, length) for end in range(block, length + block, block)]
-        base = passes = 0
-        total = len(ends) * self.steps
+        base, passes, before = 0, 0, tokens.clone()
+        each = block if self.order.one_by_one else self.steps
         for end in ends:
             begin = max(0, end - most)
-            for inner in self.steps_of(tokens[:, begin:end].clone(), begin, base):
+            for inner in self.steps_of(tokens[:, begin:end].clone(), begin, base, ~free[:, begin:end]):
                 if inner.number == 0:
                     if end > ends[0]: continue
                 else: tokens = tokens.clone()
                 tokens[:, begin:end] = inner.tokens
-                outer = replace(inner, number=base + inner.number, steps=total, tokens=tokens, columns=inner.columns + begin, passes=passes + inner.passes, fixed=~free)
+                elsewhere = (tokens != before).index_put((inner.rows, inner.columns + begin), torch.tensor(False)).nonzero(as_tuple=True)  # put in by the caller, where the block is not
+                own = inner.rows, inner.columns + begin, inner.confidence, *inner.candidates
+                rows, columns, confidence, *best = (torch.cat(pair) for pair in zip(_undrawn(elsewhere, self.k), own))
+                before = tokens.clone()
+                outer = replace(inner, number=base + inner.number, steps=len(ends) * each, tokens=tokens, rows=rows, columns=columns, confidence=confidence, candidates=Candidates(*best),
+                                passes=passes + inner.passes, fixed=~free)
                 yield outer
                 tokens = outer.tokens
                 inner.tokens.copy_(tokens[:, begin:end])
-            base, passes = base + self.steps, passes + inner.passes
+            base, passes = base + each, passes + inner.passes
 
-    def steps_of(self, tokens, origin=0, base=0):
-        "The steps over `tokens` (B, L), which stand at `origin` of their text, after `base` steps elsewhere."
+    def steps_of(self, tokens, origin=0, base=0, prompt=None):
+        "The steps over `tokens` (B, L), which stand at `origin` of their text, after `base` steps elsewhere; `prompt` (B, L): what guidance leads away from, where that is not all that is given."
         model, process, order, seed, first, k, remask = self.model, self.process, self.order, self.seed, self.first, self.k, self.remask
         vocab_size, index, place = model.config.vocab_size, first + torch.arange(len(tokens))[:, None], origin + torch.arange(tokens.shape[1])
         free, reveals = tokens == vocab_size, isinstance(process, Absorbing)
@@ -313,7 +331,7 @@ class _Run:
             if not reveals and edited.any():
                 if masked.any(): raise ValueError(f'step {number - 1}: a mask was put into a text of the process {model.process["name"]!r}, which has none to reveal: put a token')
                 free = free & ~edited
-            if reveals and not remask and not masked.any(): return
+            if reveals and not remask and not masked.any() and not edited.any(): return
             features, back = None, torch.zeros_like(free)
             if reveals:
                 a_t, a_s = process.schedule.alpha(t), process.schedule.alpha(s)
@@ -321,23 +339,24 @@ class _Run:
                     sigma, rate = remask.rates(a_t, a_s, chances)
                     back = ~masked & (uniform(seed, _REMASK, index, base + number, place) < sigma)
                 rate = 1.0 if number == steps else (rate if remask else (a_s - a_t) / (1 - a_t)).item()
-                score = None
-                if order.score or masked.sum() * rate > 8: features = self._features(tokens, t, free)  # a GPU works on it while the order is found here
-                if order.score: score = _scores(model, features, masked, order.score, self.micro)
-                rows, columns = order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score)).nonzero(as_tuple=True)
+                score, revealed = None, masked  # whatever is left is revealed in the last step
+                if masked.any() and (order.score or masked.sum() * rate > 8): features = self._features(tokens, t, ~free if prompt is None else prompt)  # a GPU works on it while the order is found here
+                if order.score and features: score = _scores(model, features, masked, order.score, self.micro)
+                if masked.any() and number < steps:
+                    revealed = masked & order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score))
+                rows, columns = revealed.nonzero(as_tuple=True)
                 law = lambda p, at: p
             else:
                 rows, columns = free.nonzero(as_tuple=True)
                 law = lambda p, at: process.posterior(at, p.double(), s.to(at.device).expand(len(at)), t.to(at.device).expand(len(at)))
             new = None
             if len(rows):
-                if features is None: features = self._features(tokens, t, free)
+                if features is None: features = self._features(tokens, t, ~free if prompt is None else prompt)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
                 with _evaluating(model): new, confidence, ids, values = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
                 passes += len(features)
             edited[rows, columns] = False  # drawn in this step
-            silent = (edited | back).nonzero(as_tuple=True)
-            parts = [(*silent, torch.full((len(silent[0]),), torch.nan), torch.full((len(silent[0]), k), -1), torch.zeros(len(silent[0]), k))]
+            parts = [_undrawn((edited | back).nonzero(as_tuple=True), k)]
             if new is not None:
                 changed = new != tokens[rows, columns]
                 tokens[rows, columns], chances[rows, columns] = new, confidence.double()
@@ -347,10 +366,10 @@ class _Run:
             before = tokens.clone()
             yield (step := Step(number, steps, s.item(), tokens, rows, columns, confidence, Candidates(ids, values), passes, ~free, vocab_size, model.tokenizer))
 
-    def _features(self, tokens, t, free):
+    def _features(self, tokens, t, prompt):
         "Features of the tokens and, for guidance, of the tokens without the prompt."
         with _evaluating(self.model):
-            texts = [tokens, torch.where(free, tokens, self.model.config.vocab_size)] if self.choice.guidance else [tokens]
+            texts = [tokens, tokens.masked_fill(prompt, self.model.config.vocab_size)] if self.choice.guidance else [tokens]
             return [_features(self.model, x, t.item(), self.cond, self.micro) for x in texts]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
