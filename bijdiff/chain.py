@@ -96,14 +96,15 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored. `chain[i]` is a bijection,
-    `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, those of a slice in a slice.
+    `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 
     def __init__(self, bijections: Iterable[Bijection], memory: str = 'stored', kept: int = 0):
         super().__init__()
         self.bijections, self.memory, self.kept = nn.ModuleList(bijections), memory, kept
         if memory not in MEMORY: raise ValueError(f'memory {memory!r}: expected one of {", ".join(MEMORY)}')
+        if kept < 0: raise ValueError(f'kept {kept}: expected the number of last bijections that memory "reversible" stores, 0 or more')
         inexact = [type(b).__name__ for b in self.bijections if not b.exact]
         if memory == 'reversible' and inexact: raise ValueError(f'{inexact[0]} is not exact, so its input cannot be rebuilt: use memory="checkpoint"')
         lattices = {b.lattice for b in self.bijections if getattr(b, 'lattice', None)}

@@ -64,6 +64,7 @@ class DenoiserConfig:
             if getattr(self, name) < 1: raise ValueError(f'{name} {getattr(self, name)}: expected at least 1')
         if self.width % (2 * self.heads): raise ValueError(f'width {self.width} does not divide into {self.heads} heads of even size: change either')
         if not 0 <= self.kept_layers <= self.layers: raise ValueError(f'kept_layers {self.kept_layers}: expected 0 to {self.layers}, the number of layers')
+        if self.kept_layers and self.memory != 'reversible': raise ValueError(f"kept_layers {self.kept_layers} with memory {self.memory!r}: it is 'reversible' that may keep layers; set memory, or leave kept_layers unset")
         if not 0 <= self.dropout < 1: raise ValueError(f'dropout {self.dropout}: expected at least 0 and less than 1')
         if self.kind == 'residual' and self.memory == 'reversible':
             raise ValueError("memory 'reversible' needs kind='bijective': a residual stream cannot be rebuilt; use 'stored' or 'checkpoint'")
@@ -459,6 +460,7 @@ def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) ->
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)
     saved = json.loads((folder / 'config.json').read_text())
+    if changes.get('memory', 'reversible') != 'reversible': changes.setdefault('kept_layers', 0)
     model = build(DenoiserConfig.from_dict({**saved['denoiser'], **changes}))
     file = folder / 'ema.safetensors'
     read_weights(file if weights == 'ema' and file.exists() else folder / 'model.safetensors', model)

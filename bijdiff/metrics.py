@@ -9,6 +9,7 @@ __all__ = ['word_perplexity', 'bits_per_byte', 'mask_share', 'distinct_share', '
 # %% ../nbs/09_metrics.ipynb #128daa22
 import math
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -107,12 +108,18 @@ def copied(tokens: Tensor, train: np.ndarray, n: int = 8) -> tuple[float, int]:
 
 def _long_enough(tokens, n):
     tokens = np.atleast_2d(_some(tokens).numpy())
+    if n < 1: raise ValueError(f'runs of {n} tokens: expected at least 1')
     if tokens.shape[1] < n: raise ValueError(f'texts of {tokens.shape[1]} tokens have no runs of {n}: use longer ones')
     return tokens
 
 # %% ../nbs/09_metrics.ipynb #b8861196
-def _checked(judge, trace):
-    "A causal denoiser that reads the tokens of `trace`."
+def _judge_of(judge, trace):
+    "The judge, if it can read the texts of `trace`: the name of a Hugging Face model, or a causal denoiser of the same tokens."
+    if (trace.tokens == trace.mask_id).any(): raise ValueError(f'{(trace.tokens == trace.mask_id).sum()} positions of the samples are still masked: judge finished texts')
+    if isinstance(judge, (str, Path)):
+        if trace.tokenizer is None: raise ValueError(f'the judge {judge!s} reads text, and the samples have no tokenizer: set it on the model before sampling')
+        return str(judge)
+    if judge.config.vocab_size != trace.mask_id: raise ValueError(f'the judge has {judge.config.vocab_size} tokens, the samples {trace.mask_id}: use one with the same tokenizer')
     if judge.process['name'] != 'lefttoright': raise ValueError(f'a judge of the process {judge.process["name"]!r}: expected a causal model, whose likelihood is exact')
     if judge.tokenizer is not None and trace.tokenizer is not None and judge.tokenizer.fingerprint() != trace.tokenizer.fingerprint(): raise ValueError('the judge reads other tokens than the samples have: use one with the same tokenizer')
     return judge
@@ -136,9 +143,9 @@ def generation_perplexity(trace: Trace, judge) -> dict:
     """The perplexity of samples under `judge`: a causal denoiser with the same tokenizer, or the name (or folder) of a Hugging Face causal model, for which the package transformers must be installed.
 
     Keys: `generation_perplexity`, per token of the judge; `judge`, its name; `judged_entropy`, of the distribution of tokens of the samples, in nats; `judged_tokens`. Raises `ValueError`, `ImportError`."""
-    entropy = unigram_entropy(trace.tokens)
+    entropy, judge = unigram_entropy(trace.tokens), _judge_of(judge, trace)
     if not isinstance(judge, str):
-        nats, count, name = nelbo(_checked(judge, trace), trace.tokens, get_process(**judge.process)).mean, trace.tokens.numel(), 'causal ' + type(judge).__name__
+        nats, count, name = nelbo(judge, trace.tokens, get_process(**judge.process)).mean, trace.tokens.numel(), 'causal ' + type(judge).__name__
     else:
         (model, read), total, count, name = _from_hub(judge), 0.0, 0, judge
         for text in trace.text:
@@ -157,10 +164,10 @@ def mauve(trace: Trace, real: Tensor, judge, seed: int = 0) -> dict:
     Keys: `mauve`, from 0 to 1, and `mauve_texts`, the smaller number of texts. Raises `ImportError` without the package mauve-text, `ValueError`."""
     try: from mauve import compute_mauve
     except ImportError: raise ImportError('MAUVE needs the package mauve-text: pip install mauve-text') from None
-    if isinstance(judge, str):
+    if isinstance(judge := _judge_of(judge, trace), str):
         model, read = _from_hub(judge)
         cloud = lambda ids: [model(i, output_hidden_states=True).hidden_states[-1][0, -1] for text in ids for i in [_read(model, read, trace.tokenizer.decode(text))] if i is not None]
-    else: cloud = lambda ids: [x for part in ids.split(64) for x in _checked(judge, trace).hidden(part.to(judge.device))[:, -1].cpu()]
+    else: cloud = lambda ids: [x for part in ids.split(64) for x in judge.hidden(part.to(judge.device))[:, -1].cpu()]
     ours, theirs = (torch.stack(cloud(ids)).double().numpy() for ids in (trace.tokens, real))
     return dict(mauve=float(compute_mauve(p_features=theirs, q_features=ours, seed=seed, verbose=False).mauve), mauve_texts=min(len(ours), len(theirs)))
 
@@ -168,6 +175,7 @@ def mauve(trace: Trace, real: Tensor, judge, seed: int = 0) -> dict:
 def confidence_interval(values, level: float = 0.95) -> tuple[float, float]:
     """The mean of `values` (N,) and half the width of its interval at `level`, by Student's t; NaN for a single value."""
     values = np.asarray(values, dtype=float)
+    if not len(values) or not 0 < level < 1: raise ValueError(f'{len(values)} values at level {level}: expected at least one, and a level between 0 and 1')
     if len(values) < 2: return float(values.mean()), float('nan')
     freedom, theta = len(values) - 1, np.linspace(-np.pi / 2, np.pi / 2, 200_001)
     mass = np.cumsum(np.cos(theta) ** (freedom - 1))
@@ -196,6 +204,9 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if tokens.max() >= model.config.vocab_size:
         raise ValueError(f'the data have token ids up to {tokens.max()}, and the vocabulary of the model ends at {model.config.vocab_size - 1}: use the tokenizer it was trained with')
     process, length = get_process(**model.process), tokens.shape[1]
+    if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
+    if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
+    if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
     bound = nelbo(model, tokens, **how)
     result = dict(nelbo=bound.mean, nelbo_stderr=bound.stderr, perplexity=math.exp(min(bound.mean, 700)), blocks=len(tokens), draws=draws)
@@ -207,7 +218,8 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if trace is None and samples and model.process['name'] != 'lefttoright':
         trace = sample(model, batch_size=samples, length=length, steps=steps or length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     if trace is not None:
-        real = torch.from_numpy(text[:-(-trace.tokens.numel() // length)].astype(np.int64)).flatten()
+        blocks_of = min(len(text), -(-trace.tokens.numel() // length))
+        real = torch.from_numpy(text[np.linspace(0, len(text) - 1, blocks_of).round().astype(int)].astype(np.int64)).flatten()
         drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
         result |= dict(samples=len(trace), sample_length=trace.tokens.shape[1], sample_steps=trace.steps, **{k: trace.settings.get(k) for k in ('temperature', 'top_k', 'top_p')},
                        distinct_share=distinct_share(drawn), mask_share=mask_share(trace.tokens, trace.mask_id), unigram_entropy=unigram_entropy(drawn),
@@ -217,13 +229,12 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         real = real[:len(real) // width * width].view(-1, width)
         if len(real) and width >= 4: result['data_repetition_4'] = repetition(real)
         if novelty:
-            if corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
             result['copied_8'], result['longest_copy'] = copied(trace.tokens, corpus.train)
         if judge is not None: result |= generation_perplexity(trace, judge)
         if judge is not None and find_spec('mauve') and min(len(real), len(trace)) > 1: result |= mauve(trace, real, judge, seed)
     if orders:
         exact = any_order_nll(model, tokens[:16], orders, seed)
-        result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr, orders=orders)
+        result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)
     if corpus and corpus.grammar is not None:
         floor = corpus.grammar.entropy(length)
         result |= dict(corpus_entropy=float(floor.total), structural_entropy=float(floor.structural))
@@ -236,5 +247,5 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
             if trace.tokens.shape[1] == corpus.grammar.block_size and not (trace.tokens == trace.mask_id).any():
                 log_prob = np.asarray(corpus.grammar.log_prob(trace.tokens.numpy()).total)
                 possible = np.isfinite(log_prob)
-                result |= dict(grammatical_documents=float(possible.mean()), grammar_nll=float(-log_prob[possible].mean() / length) if possible.any() else None)
+                result |= dict(grammatical_documents=float(possible.mean()), grammar_nll=float(-log_prob[possible].mean() / width) if possible.any() else None)
     return result

@@ -192,4 +192,4 @@ def any_order_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_s
     """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, in nats per token; the bound is its mean over all orders."""
     b, l = tokens.shape
     each = torch.stack([order_nll(model, tokens, uniform(seed, _EVAL, k, torch.arange(l)).argsort(), batch_size) / l for k in range(orders)])
-    return Estimate(each.mean().item(), (each.mean(1).std() / orders**0.5).item())
+    return Estimate(each.mean().item(), (each.mean(1).std() / orders**0.5).item() if orders > 1 else float('nan'))

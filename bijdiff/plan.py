@@ -84,13 +84,14 @@ class Gpu(NamedTuple):
 
 GPUS = tuple(Gpu(*row) for row in (
     ('RTX 3090', 71, 936, 24), ('RTX 4070', 58, 504, 12), ('RTX 4070 SUPER', 71, 504, 12), ('RTX 4070 Ti', 80, 504, 12), ('RTX 4070 Ti SUPER', 88, 672, 16), ('RTX 4080', 97, 717, 16),
-    ('RTX 4090', 165, 1008, 24), ('L4', 121, 300, 24), ('A100', 312, 1555, 40), ('H100', 989, 3350, 80), ('H200', 989, 4800, 141)))
+    ('RTX 4090', 165, 1008, 24), ('L4', 121, 300, 24), ('A100', 312, 1555, 40), ('A100-SXM4-80GB', 312, 2039, 80), ('A100 80GB', 312, 1935, 80), ('H100', 989, 3350, 80), ('H100 PCIe', 756, 2000, 80),
+    ('H200', 989, 4800, 141)))
 PRODUCTS, TRAFFIC = 0.68, 0.75  # shares of them that a training step reaches
 
 
 def find_gpu(name: str) -> Gpu:
     """The GPU of that name, which may be part of a longer one such as 'NVIDIA GeForce RTX 4070'; raises `ValueError` for one that is not known."""
-    found = [gpu for gpu in GPUS if re.search(rf'\b{gpu.name}\b', name, re.I)]
+    found = [] if re.search(r'laptop|max-q', name, re.I) else [gpu for gpu in GPUS if re.search(rf'\b{gpu.name}\b', name, re.I)]  # these share names, not figures
     if not found: raise ValueError(f'GPU {name!r}: expected one of {", ".join(gpu.name for gpu in GPUS)}')
     return max(found, key=lambda gpu: len(gpu.name))
 
@@ -144,7 +145,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
     kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
-    rows, width = tokens // 2, 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
+    rows, width = max(1, tokens // 2), 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
@@ -173,12 +174,15 @@ def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer:
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
-    for memory, options in ((config.memory, [(n, compact) for n in parts]), (recomputing, [(n, compact) for n in parts]), (recomputing, [(1, True)] if optimizer == 'muon' and shards == 1 else [])):
+    kept = config.kept_layers if config.memory == 'reversible' else 0
+    for memory, layers, options in ((config.memory, kept, [(n, compact) for n in parts]), *((config.memory, fewer, [(accumulation, compact)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
+                                    (recomputing, 0, [(n, compact) for n in parts]), (recomputing, 0, [(1, True)] if optimizer == 'muon' and shards == 1 else [])):
         for n, tight in options:
             if tight and n > 1: continue
-            there = plan(replace(config, memory=memory), batch_size, accumulation=n, compact=tight, **how)
+            there = plan(replace(config, memory=memory, kept_layers=layers), batch_size, accumulation=n, compact=tight, **how)
             if there.peak_bytes <= limit:
-                changes = [f'memory {memory}'] * (memory != config.memory) + [f'accumulation {n}'] * (n != accumulation) + ['compact true'] * (tight and not compact)
+                changes = ([f'memory {memory}'] * (memory != config.memory) + [f'kept_layers {layers}'] * (layers != kept) + [f'accumulation {n}'] * (n != accumulation)
+                           + ['compact true'] * (tight and not compact))
                 if changes: found[' and '.join(changes)] = there
                 break
     return found

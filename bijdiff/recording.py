@@ -21,7 +21,7 @@ _recordings = weakref.WeakKeyDictionary()
 class _Recording:
     def __init__(self, model, inputs, pool):
         self.inputs, self.graph = [x if x is None else x.clone() for x in inputs], torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
+        with torch.cuda.device(inputs[0].device), torch.cuda.graph(self.graph, pool=pool):
             guard = Guard()
             self.features = model.hidden(*self.inputs, guard=guard)
             self.peak = guard.peak
@@ -29,7 +29,7 @@ class _Recording:
     def __call__(self, inputs):
         for place, x in zip(self.inputs, inputs):
             if x is not None: place.copy_(x)
-        self.graph.replay()
+        with torch.cuda.device(self.inputs[0].device): self.graph.replay()
         return self.features.clone() if self.peak is None else torch.where(self.peak < 1, self.features, torch.nan)
 
 
@@ -40,7 +40,7 @@ def recorded(model, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None
     `tokens` (B, L) int64, `t` (B,) float32, `cond` (B,) int64, on the device of the model. Ids are not checked. Features of a pass that leaves the lattice range are NaN when it is replayed, and raise `LatticeOverflow` otherwise."""
     if tokens.device.type != 'cuda': return model.hidden(tokens, t, cond)
     known, inputs = _recordings.setdefault(model, {}), (tokens, t, cond)
-    key = tokens.shape, t is None, cond is None, torch.is_autocast_enabled(), *(p.data_ptr() for p in model.parameters())
+    key = tokens.shape, t is None, cond is None, *(p.data_ptr() for p in (*model.parameters(), *model.buffers()))
     found = known.pop(key, None)
     if found is None: result, found = model.hidden(*inputs), 'seen'
     else:

@@ -90,7 +90,7 @@ class TrainingStep:
         if self.seen[shape] <= self.warmup: return self._run(here, keys)
         keys = [None if key is None else torch.as_tensor(key).to(device) for key in keys]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool): outcome = self._run(here, keys)
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool): outcome = self._run(here, keys)
         self.pool = graph.pool()
         self.recordings[shape] = graph, here, keys, outcome
         return self._replay(shape, parts, keys)
@@ -122,5 +122,5 @@ class TrainingStep:
         for place, part in zip(places, parts): place.copy_(part)
         for place, key in zip(key_places, keys):
             if place is not None: place.copy_(torch.as_tensor(key), non_blocking=True)
-        graph.replay()
+        with torch.cuda.device(self.model.device): graph.replay()
         return outcome

@@ -8,6 +8,7 @@ __all__ = ['Candidates', 'Step', 'Trace']
 # %% ../nbs/08b_trace.ipynb #ac2a73c2
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,7 +166,7 @@ class Trace:
         about = dict(steps=self.steps, mask_id=self.mask_id, passes=self.passes, settings=self.settings, tokenizer=self.tokenizer and self.tokenizer.raw.to_str())
         arrays = dict(start=self.start.int(), fixed=self.fixed, when=self.when.int(), rows=self.rows.int(), columns=self.columns.int(), chosen=self.chosen.int(), chances=self.chances,
                       ids=self.alternatives.ids.int(), probabilities=self.alternatives.probabilities)
-        with open(path, 'wb') as f: np.savez_compressed(f, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **{k: v.numpy() for k, v in arrays.items()})
+        with open(path, 'wb') as f: np.savez_compressed(f, about=np.frombuffer(json.dumps(about, default=lambda n: n.item()).encode(), np.uint8), **{k: v.numpy() for k, v in arrays.items()})
         return Path(path)
 
     @classmethod
@@ -180,7 +181,8 @@ class Trace:
             raw = about.pop('tokenizer')
             if raw:
                 import tokenizers
-                raw = Tokenizer(tokenizers.Tokenizer.from_str(raw))
+                try: raw = Tokenizer(tokenizers.Tokenizer.from_str(raw))
+                except Exception as e: raise ValueError(f'its tokenizer: {e}') from None  # of no class of its own
             return cls(**t, alternatives=alternatives, **about, tokenizer=raw)
-        except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as e:
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as e:
             raise ValueError(f'{path} is not a whole trace ({str(e).splitlines()[0] if str(e) else type(e).__name__}): write it again with Trace.save') from None
