@@ -175,10 +175,9 @@ def _typed(f, value):
 
 # %% ../nbs/14a_config.ipynb #758532cd
 def pick_device(name: str | None) -> torch.device:
-    """The device of that name, else a GPU, else the CPU; a GPU becomes the current one. Raises `ValueError` for one that is not there."""
+    """The device of that name, with its number, else a GPU, else the CPU; a GPU becomes the current one. Raises `ValueError` for one that is not there."""
     try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.empty(0, device=device)
+        device = torch.empty(0, device=name or ('cuda' if torch.cuda.is_available() else 'cpu')).device
         if device.type == 'cuda': torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as e: raise ValueError(f'device {name!r} cannot be used ({str(e).splitlines()[0]}): expected cpu, or cuda where there is a GPU') from None
     return device
