@@ -40,9 +40,9 @@ def mask_share(tokens: Tensor, mask_id: int) -> float:
 
 
 def distinct_share(tokens: Tensor) -> float:
-    """The number of distinct ids over the number of tokens, of all of `tokens` together."""
-    tokens = _some(tokens)
-    return tokens.unique().numel() / tokens.numel()
+    """The number of distinct ids over the number of tokens in each row of `tokens` `(B, L)`, on average over rows."""
+    rows = np.atleast_2d(_some(tokens).numpy())
+    return float(np.mean([len(np.unique(row)) for row in rows])) / rows.shape[1]
 
 
 def unigram_entropy(tokens: Tensor) -> float:
@@ -191,7 +191,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
     pass a token; `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
-    `sample_steps`, `temperature`, `top_k`, `top_p`, `mask_share`, `distinct_share`, `distinct_2`, `distinct_3`, `repetition_4`, `unigram_entropy` (nats), and of as many tokens of the split, or of both as it has, `data_distinct_share`, `data_unigram_entropy`, `data_repetition_4`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `novelty`
+    `sample_steps`, `sampler`, `temperature`, `top_k`, `top_p`, `repetition`, `mask_share`, `distinct_share` (within a text), `distinct_1`, `distinct_2`, `distinct_3` (among all), `repetition_4`, `unigram_entropy` (nats), and of as many tokens of the split, or of both as it has, `data_distinct_share`, `data_unigram_entropy`, `data_repetition_4`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
@@ -221,12 +221,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         blocks_of = min(len(text), -(-trace.tokens.numel() // length))
         real = torch.from_numpy(text[np.linspace(0, len(text) - 1, blocks_of).round().astype(int)].astype(np.int64)).flatten()
         drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
-        result |= dict(samples=len(trace), sample_length=trace.tokens.shape[1], sample_steps=trace.steps, **{k: trace.settings.get(k) for k in ('temperature', 'top_k', 'top_p')},
-                       distinct_share=distinct_share(drawn), mask_share=mask_share(trace.tokens, trace.mask_id), unigram_entropy=unigram_entropy(drawn),
-                       data_distinct_share=distinct_share(real), data_unigram_entropy=unigram_entropy(real))
+        result |= dict(samples=len(trace), sample_length=trace.tokens.shape[1], sample_steps=trace.steps, **{k: trace.settings.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'repetition')},
+                       mask_share=mask_share(trace.tokens, trace.mask_id), distinct_share=distinct_share(trace.tokens), unigram_entropy=unigram_entropy(drawn), data_unigram_entropy=unigram_entropy(real))
         width = trace.tokens.shape[1]
+        result['distinct_1'] = distinct_n(trace.tokens, 1)
         if width >= 4: result |= dict(distinct_2=distinct_n(trace.tokens, 2), distinct_3=distinct_n(trace.tokens, 3), repetition_4=repetition(trace.tokens))
         real = real[:len(real) // width * width].view(-1, width)
+        if len(real): result['data_distinct_share'] = distinct_share(real)
         if len(real) and width >= 4: result['data_repetition_4'] = repetition(real)
         if novelty:
             result['copied_8'], result['longest_copy'] = copied(trace.tokens, corpus.train)
