@@ -25,15 +25,15 @@ from .optim import LR_SHAPES, OPTIMIZERS
 
 # %% ../nbs/14a_config.ipynb #ba2f2aa5
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
+    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, time_power=1.0, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
                  samples=48, log_every=10, checkpoint_every=500),
-    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
+    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, time_power=2.0, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),
-    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
+    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, time_power=2.0, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
                         samples=64, log_every=20, checkpoint_every=1000),
-    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.9995, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.9995, time_power=2.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                  samples=64, log_every=20, checkpoint_every=1000),
-    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.0, time_power=2.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                samples=32, log_every=20, checkpoint_every=1000),
 }
 
@@ -55,6 +55,7 @@ class TrainConfig:
     process: str = _option('absorbing', 'corruption: absorbing, uniform or hybrid')
     schedule: str = _option('loglinear', 'of the corruption in time: loglinear, cosine or polynomial')
     t_min: float | None = _option(None, 'smallest diffusion time in training; None: as the preset says')
+    time_power: float | None = _option(None, 'levels of noise in training are uniform numbers to this power, weighted accordingly: above 1 more low ones are drawn; None: as the preset says')
     # by what
     preset: str = _option('tiny', 'size of the model and of the run: tiny, small, workstation, 300m or 1b')
     denoiser: str = _option('bijective', 'trunk: bijective, or residual, its ordinary twin')
@@ -150,7 +151,7 @@ CHOICES = dict(preset=tuple(PRESETS), denoiser=KINDS, process=tuple(p for p in P
 RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'heads', 'block_size', 'steps', 'batch_size', 'accumulation', 'log_every', 'eval_blocks',
                                                   'eval_draws', 'sample_steps', 'checkpoint_every', 'keep', 'gpus')},
           **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
-          'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'decay_share': (0, 1)}
+          'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'time_power': (0.5, 8), 'decay_share': (0, 1)}
 
 
 def flag(value: bool | str) -> bool:

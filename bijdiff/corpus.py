@@ -359,6 +359,9 @@ def _map(folder, split, about, L, name):
     return np.memmap(file, about['dtype'], 'r')[:n // L * L].reshape(-1, L)
 
 # %% ../nbs/07_corpus.ipynb #24559bd3
+_PHI = (5**0.5 - 1) / 2  # its multiples modulo 1 cover an interval evenly, however many there are
+
+
 @lru_cache(4)
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which epoch `epoch` visits `n` blocks: a read-only permutation of `range(n)`, int64."""
@@ -367,14 +370,16 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     return order
 
 
-def batch_at(blocks: np.ndarray, step: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch_at(blocks: np.ndarray, step: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, recut: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The rows that rank `rank` of `world` trains on in step `step`, `batch_size` of them: tokens (B, L), and the epoch and the place in its order of each row (B,); all int64.
 
-    A function of its arguments alone. With the effective batch `batch_size * world` and the seed unchanged, the union over ranks is unchanged as well; for accumulation, count micro-batches as steps."""
+    `recut`: cut the text, a ring, elsewhere in each epoch. A function of its arguments alone. With the effective batch `batch_size * world` and the seed unchanged, the union over ranks is unchanged as well; for accumulation, count micro-batches as steps."""
     place = (step * world + rank) * batch_size + np.arange(batch_size)
-    epoch, place = np.divmod(place, len(blocks))
-    rows = np.array([epoch_order(len(blocks), seed, int(e))[p] for e, p in zip(epoch, place)])
-    return torch.from_numpy(blocks[rows].astype(np.int64)), torch.from_numpy(epoch), torch.from_numpy(place)
+    n, length = blocks.shape
+    epoch, place = np.divmod(place, n)
+    start = [epoch_order(n, seed, int(e))[p] * length + int(recut * e * _PHI % 1 * length) for e, p in zip(epoch, place)]
+    row, column = np.divmod(np.array(start)[:, None] + np.arange(length), length)
+    return torch.from_numpy(blocks[row % n, column].astype(np.int64)), torch.from_numpy(epoch), torch.from_numpy(place)
 
 
 def check_tokens(tokens, vocab_size: int, what: str = 'the tokens'):
@@ -396,11 +401,11 @@ def _apart(worker):
     os.setpgid(0, 0)
 
 
-def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 0, stop_step: int, rank: int = 0, world: int = 1, workers: int = 0,
+def loader(blocks: np.ndarray, batch_size: int, seed: int, *, start_step: int = 0, stop_step: int, rank: int = 0, world: int = 1, recut: bool = False, workers: int = 0,
            transform: Callable | None = None, pin_memory: bool = False) -> Iterable:
     """The results of `batch_at` for the steps `start_step` to `stop_step - 1`, made ahead by `workers` processes (0: in this one, when asked).
 
     `transform(tokens, epoch, place)`: what to make of each batch, there. `pin_memory`: put it where a GPU fetches it faster."""
-    steps = _Steps(lambda step: batch_at(blocks, step, batch_size, seed, rank, world), transform)
+    steps = _Steps(lambda step: batch_at(blocks, step, batch_size, seed, rank, world, recut), transform)
     return torch.utils.data.DataLoader(steps, batch_size=None, sampler=range(start_step, stop_step), num_workers=workers, pin_memory=pin_memory,
                                        multiprocessing_context='fork' if workers else None, worker_init_fn=_apart, prefetch_factor=4 if workers else None)

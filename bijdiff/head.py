@@ -43,6 +43,7 @@ class _Head(torch.autograd.Function):
             total += loss
             if for_hidden: torch.mm(d, weight, out=d_hidden[i:i + chunk])
             if for_head: d_head = _gradient_of_head(d_head, d, part)
+        if for_head and d_head is None: d_head = torch.zeros_like(head)  # there were no rows
         ctx.save_for_backward(d_hidden, d_head if d_head is None else d_head[:len(head)])
         ctx.dtype, ctx.rows = hidden.dtype, len(rows)
         return total
@@ -114,4 +115,4 @@ def head_loss(process, hidden: Tensor, head: Tensor, noisy: Tensor, target: Tens
     fused = compile and triton and hidden.is_cuda and isinstance(process, (Absorbing, LeftToRight))
     score = _cross_entropy if fused else _by_autograd(process, compile)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _Head.apply(score, dtype, chunk or -(-len(hidden) // parts), hidden, head, noisy, target, weight, t)
+        return _Head.apply(score, dtype, chunk or max(1, -(-len(hidden) // parts)), hidden, head, noisy, target, weight, t)

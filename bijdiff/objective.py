@@ -57,15 +57,26 @@ def _batch(tokens, noisy, t, process, vocab_size) -> TrainingBatch:
     return TrainingBatch(noisy, t.float(), index, tokens.flatten()[index], weight[index].float(), process)
 
 
-def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3) -> TrainingBatch:
+def _masked(tokens, n, weight, u, process, vocab_size) -> TrainingBatch:
+    "The `n` (B,) positions of smallest `u` (B, L) are masked; the mean loss over them counts with `weight` (B,)."
+    noisy = tokens.masked_fill(u <= u.sort(1).values.gather(1, n[:, None] - 1), vocab_size)
+    index = (noisy == vocab_size).flatten().nonzero()[:, 0]
+    return TrainingBatch(noisy, process.schedule.time(1 - n / tokens.shape[1]).float(), index, tokens.flatten()[index], (weight / n).repeat_interleave(n).float(), process)
+
+
+def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3, time_power: float = 1.0) -> TrainingBatch:
     """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are.
 
-    The estimator is of the integral over `[t_min, 1]`."""
-    shift = uniform(seed, _TIME, epoch)
-    t = t_min + (1 - t_min) * torch.frac(shift + rank * _PHI)
-    u = uniform(seed, _NOISE, epoch[:, None], rank[:, None], torch.arange(tokens.shape[1]))
+    The estimator is of the integral over `[t_min, 1]`, in which times are uniform numbers to the power `time_power`, weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at a time."""
+    b, l = tokens.shape
+    v = torch.frac(uniform(seed, _TIME, epoch) + rank * _PHI)
+    t, slope = t_min + (1 - t_min) * v**time_power, (1 - t_min) * time_power * v**(time_power - 1)
+    u = uniform(seed, _NOISE, epoch[:, None], rank[:, None], torch.arange(l))
+    if isinstance(process, Absorbing):
+        n = ((1 - process.schedule.alpha(t)) * l).long().clamp(max=l - 1) + 1
+        return _masked(tokens, n, -process.schedule.alpha_prime(t) * slope / b, u, process, vocab_size)
     batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
-    return replace(batch, weight=batch.weight if isinstance(process, LeftToRight) else batch.weight * (1 - t_min))
+    return batch if isinstance(process, LeftToRight) else replace(batch, weight=batch.weight * slope.float().repeat_interleave(l)[batch.index])
 
 # %% ../nbs/06_objective.ipynb #f08e2460
 def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, key: int | Tensor | None = None, chunk: int | None = None) -> Tensor:
@@ -105,9 +116,7 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
     if isinstance(process, Absorbing):
         u[:, :context], l = 2, l - context
         n = (place * l).long() + 1
-        noisy = tokens.masked_fill(u.argsort(1).argsort(1) < n[:, None], vocab_size)  # the n positions of smallest u
-        at = (noisy == vocab_size).flatten().nonzero()[:, 0]
-        return TrainingBatch(noisy, process.schedule.time(1 - n / l).float(), at, tokens.flatten()[at], (1 / n).repeat_interleave(tokens.shape[1])[at].float(), process), place
+        return _masked(tokens, n, torch.ones(b), u, process, vocab_size), place
     noisy = process.corrupt(tokens, place, u, vocab_size)
     batch = _batch(tokens, noisy, place, process, vocab_size)
     return replace(batch, weight=batch.weight * b), place

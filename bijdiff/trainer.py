@@ -33,7 +33,7 @@ from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
 from .lattice import LatticeOverflow
 from .metrics import evaluate
-from .noise import get_process
+from .noise import Absorbing, get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale
 from .parallel import World, run_workers
@@ -180,7 +180,8 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, shards=world.size if config.shard else 1)
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, shards=world.size if config.shard else 1,
+               time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
     model = build(shape).train()
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
@@ -231,9 +232,9 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         if shards: yield shards.whole(ema.averages if ema else None)
         else:
             with ema.swapped() if ema else nullcontext(): yield model
-    prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min)
+    prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min, time_power=config.time_power)
     with torch.random.fork_rng(devices=[]):  # a data loader draws a seed when it starts, which a resumed run would draw again
-        batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world.size, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation,
+        batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world.size, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation, recut=corpus.grammar is None,
                               rank=world.rank, world=world.size, workers=config.workers, transform=lambda *rows: prepare(*rows), pin_memory=device.type == 'cuda'))
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
     lap = step, clock.seconds
