@@ -244,14 +244,14 @@ def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to
 
 
 def _plan(args):
-    from bijdiff.config import TRAINING, pick_device
+    from bijdiff.config import pick_device
     from bijdiff.denoiser import DenoiserConfig
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
     if args.batch % args.gpus: raise ValueError(f'batch {args.batch}: {args.gpus} GPUs do not divide it')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(args, k)) is not None}
     config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, compile=not args.eager, **changes)
-    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation, compact=args.compact, eight_bit=args.eight_bit, ema=not args.no_ema, time_power=TRAINING[args.preset]['time_power']), args.batch // args.gpus
+    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation, compact=args.compact, eight_bit=args.eight_bit, ema=not args.no_ema), args.batch // args.gpus
     found = plan(config, batch, **how)
     if args.gpu: rate = gpu = find_gpu(args.gpu)
     elif args.tflops: rate, gpu = args.tflops * 1e12, None

@@ -201,23 +201,25 @@ def _scores(model, features, masked, score, micro):
 def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t):
     "New tokens at some positions, with the confidence and candidates of the model."
     device, vocab_size = model.device, model.config.vocab_size
-    found, finite = [], torch.tensor(True, device=device)
+    found, finite = [], []
     at, u = _over(tokens[rows, columns], device), _over(u, device)
     if choice.repetition != 1:
         seen = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.bool).scatter_(1, tokens, True)[:, :vocab_size]
     for part, logits, *without in _rows(model, features, rows, columns, micro):
         p = logits.softmax(-1)
-        finite = finite & p[:, 0].isfinite().all()
+        finite.append(p[:, 0].isfinite().all())
         if without: logits = logits + choice.guidance * (logits - without[0])
         if choice.repetition != 1: logits = discourage(logits, seen[rows[part]].to(device), choice.repetition)
         q = p if choice == Choice() else token_probabilities(logits, *choice[:4])
-        if q is not p: finite = finite & q[:, 0].isfinite().all()
+        if q is not p: finite.append(q[:, 0].isfinite().all())
         new = draw(law(q, at[part]), u[part])
         best = likeliest(p, k)
         own = p.gather(1, new.clamp(max=vocab_size - 1)[:, None])[:, 0]
         found.append((new, torch.where(new < vocab_size, own, torch.nan).float(), best.ids, best.probabilities.float()))
-    if not finite: raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
-    return [torch.cat(parts).cpu() for parts in zip(*found)]
+    home = [torch.cat(parts).to('cpu', non_blocking=True) for parts in zip(*found)]
+    if not torch.stack(finite).all():  # this waits for the device, and so for the copies
+        raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
+    return home
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
