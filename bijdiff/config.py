@@ -25,15 +25,15 @@ from .optim import LR_SHAPES, OPTIMIZERS
 
 # %% ../nbs/14a_config.ipynb #ba2f2aa5
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, time_power=1.0, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
+    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
                  samples=48, log_every=10, checkpoint_every=500),
-    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, time_power=2.0, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
+    'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),
-    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, time_power=2.0, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
+    'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
                         samples=64, log_every=20, checkpoint_every=1000),
-    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.9995, time_power=2.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '300m': dict(block_size=512, batch_size=32, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.9995, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                  samples=64, log_every=20, checkpoint_every=1000),
-    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.0, time_power=2.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
+    '1b': dict(block_size=512, batch_size=16, steps=20_000, matrix_lr=0.006, weight_decay=0.1, warmup=200, ema=0.0, t_min=0.001, eval_every=1000, eval_blocks=256, eval_draws=8, sample_every=5000,
                samples=32, log_every=20, checkpoint_every=1000),
 }
 
@@ -55,7 +55,7 @@ class TrainConfig:
     process: str = _option('absorbing', 'corruption: absorbing, uniform or hybrid')
     schedule: str = _option('loglinear', 'of the corruption in time: loglinear, cosine or polynomial')
     t_min: float | None = _option(None, 'smallest diffusion time in training; None: as the preset says')
-    time_power: float | None = _option(None, 'levels of noise in training are uniform numbers to this power, weighted accordingly: above 1 more low ones are drawn; None: as the preset says')
+    time_power: float | None = _option(None, 'levels of noise in training are uniform numbers to this power, weighted accordingly: above 1 more low ones are drawn; None: 2, for a grammar 1')
     # by what
     preset: str = _option('tiny', 'size of the model and of the run: tiny, small, workstation, 300m or 1b')
     denoiser: str = _option('bijective', 'trunk: bijective, or residual, its ordinary twin')
@@ -135,8 +135,8 @@ class TrainConfig:
         return cls(**values)
 
     def filled(self, began: dict | None = None) -> 'TrainConfig':
-        """The same with values in place of `None`: those with which the run `began` (its `to_dict`), else those of the preset."""
-        values = {k: v for k, v in (began or TRAINING[self.preset]).items() if k not in FREE}
+        """The same with values in place of `None`: those with which the run `began` (its `to_dict`), else those of the preset and the corpus."""
+        values = {k: v for k, v in (began or TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)).items() if k not in FREE}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
         if self.optimizer != 'muon' and not began: values['matrix_lr'] = None
         return replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
