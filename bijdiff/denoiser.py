@@ -460,6 +460,7 @@ def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) ->
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)
     saved = json.loads((folder / 'config.json').read_text())
+    if not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint yet: wait for its first, or pass a checkpoint folder')
     if changes.get('memory', 'reversible') != 'reversible': changes.setdefault('kept_layers', 0)
     model = build(DenoiserConfig.from_dict({**saved['denoiser'], **changes}))
     file = folder / 'ema.safetensors'

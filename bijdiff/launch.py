@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['notebooks_folder', 'find_notebook', 'read_value', 'declared', 'read_parameters', 'NotebookError', 'run_notebook',
-           'launch_run', 'sweep_runs', 'compare_runs', 'find_model', 'parser', 'main']
+           'launch_run', 'sweep_runs', 'compare_runs', 'list_runs', 'find_model', 'parser', 'main']
 
 # %% ../nbs/15_launch.ipynb #d815aa54
 import argparse
@@ -20,6 +20,7 @@ from configparser import ConfigParser, Error
 from itertools import product
 from pathlib import Path
 
+from . import __version__
 from .checkpoint import RunFolder, project_root, resolve_run
 
 # %% ../nbs/15_launch.ipynb #df8f9851
@@ -117,7 +118,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
         handlers = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             # a terminal that does not tell its height would get no bar
-            kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
+            kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', 'GOMP_SPINCOUNT': '2000', **os.environ})  # threads that spin for long starve each other where cores are shared
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
                                         progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
@@ -133,16 +134,23 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
 
 # %% ../nbs/15_launch.ipynb #bac25a6f
 def launch_run(notebook: Path, parameters: dict) -> Path:
-    """Run a training notebook as the run `parameters['run']`, or a new one named by time and preset; returns the folder. Raises before anything starts if it cannot be."""
-    from bijdiff.config import TrainConfig
+    """Run a training notebook as the run `parameters['run']`, or a new one named by time and preset; returns the folder.
+
+    A run that began keeps its options where `parameters` has none; one that is done is returned as it is. Raises `ValueError` before anything starts if it cannot be."""
+    from bijdiff.config import FREE, TrainConfig
+    folder = RunFolder(resolve_run(parameters.get('run'), label=parameters.get('preset', 'tiny')))
+    began = folder.config()
+    parameters = {**{name: value for name, value in began.items() if name not in FREE and value is not None}, **parameters}
     config = TrainConfig.from_dict(parameters)
-    folder = RunFolder(resolve_run(config.run, label=config.preset))
-    if folder.status == 'done': raise ValueError(f'run {folder.name!r} is done: look into {folder.path}, or choose another name')
+    if began: folder.adopt(config.filled(began).to_dict(), FREE)
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
-    try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
-    except NotebookError:
-        if not config.run and not (folder.path / 'config.json').exists(): shutil.rmtree(folder.path)  # nothing began, and nobody gave it its name
-        raise
+    if folder.done: print(f'run {folder.name!r} is done: {folder.path}')
+    else:
+        new = not folder.path.exists()
+        try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
+        except NotebookError:
+            if new and not folder.config(): shutil.rmtree(folder.path)  # nothing began
+            raise
     return folder.path
 
 # %% ../nbs/15_launch.ipynb #48cd4094
@@ -157,20 +165,35 @@ def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str
 
 
 def compare_runs(runs: list[str]):
-    """The summaries of `runs` (names or paths) side by side, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
+    """What sets `runs` (names or paths) apart, and their summaries, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
     import pandas as pd
-    rows, names = {}, [Path(run).name for run in runs]
+    summaries, options, names = {}, {}, [Path(run).name for run in runs]
     for run, name in zip(runs, names):
-        path = find_model(run) / 'summary.json'
-        if not path.exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
-        rows[name if names.count(name) == 1 else run] = json.loads(path.read_text())
-    return pd.DataFrame(rows).T.rename_axis('run')
+        path, key = find_model(run), name if names.count(name) == 1 else run
+        if not (path / 'summary.json').exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
+        summaries[key], options[key] = json.loads((path / 'summary.json').read_text()), RunFolder(path).config()
+    summaries, options = (pd.DataFrame.from_dict(rows, orient='index').drop(columns='run', errors='ignore') for rows in (summaries, options))
+    apart = [name for name in options if name not in summaries and options[name].map(repr).nunique() > 1]
+    return options[apart].join(summaries).rename_axis('run')
+
+
+def list_runs(outputs: Path) -> 'pandas.DataFrame':
+    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
+    import pandas as pd
+    rows = []
+    for path in sorted((p.parent for p in outputs.glob('*/config.json')), key=lambda p: (p / 'config.json').stat().st_mtime):
+        folder, last = RunFolder(path), {}
+        for record in folder.records(): last |= record
+        rows.append(dict(run=path.name, status=folder.status, **{name: folder.config().get(name) for name in ('preset', 'corpus')}, step=last.get('step'), steps=folder.config().get('steps'), nelbo=last.get('nelbo')))
+    return pd.DataFrame(rows, columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'nelbo']).set_index('run')
 
 
 def find_model(name: str) -> Path:
-    """A path that exists: `name` itself, or below the project root or its `outputs/`; else `name` as it is, which may be a hub id."""
+    """A path that exists: `name` itself, or below the project root or its `outputs/`; else `name` as it is, if it may be a hub id, owner/name. Raises `FileNotFoundError`."""
     places = [Path(name), project_root() / name, project_root() / 'outputs' / name]
-    return next((p for p in places if p.exists()), places[0])
+    if found := next((p for p in places if p.exists()), None): return found
+    if name.count('/') == 1: return places[0]
+    raise FileNotFoundError(f'{name}: no such path here, and no such run in {project_root() / "outputs"}: bijdiff runs lists those that there are')
 
 # %% ../nbs/15_launch.ipynb #cb9376b4
 def _train(args):
@@ -240,6 +263,11 @@ def _check(args):
     return 0 if report.verdict == 'exact' else 1
 
 
+def _runs(args):
+    table = list_runs(outputs := project_root() / 'outputs')
+    print(table.to_string(na_rep='') if len(table) else f'no run in {outputs}')
+
+
 def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to_string())
 
 
@@ -289,6 +317,7 @@ def _notebooks(args):
 def parser() -> argparse.ArgumentParser:
     """The grammar of the command line."""
     p = argparse.ArgumentParser(prog='bijdiff', description='Bijective discrete diffusion language models: train, sample, evaluate, check.')
+    p.add_argument('--version', action='version', version=__version__)
     verbs = p.add_subparsers(dest='verb', required=True, metavar='VERB')
 
     def verb(f, help, *epilog):
@@ -325,10 +354,11 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_evaluate, 'likelihood and diversity of a trained model')
     model(v)
     options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'),
-            orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model, for generation perplexity'), seed=(0, 'of masks and draws'))
+            orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model (with the package transformers), for generation perplexity'), seed=(0, 'of masks and draws'))
     v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
-    verb(_compare, 'the summaries of several runs side by side').add_argument('runs', nargs='+', metavar='RUN')
+    verb(_runs, 'list the runs under outputs/')
+    verb(_compare, 'several runs side by side: what sets them apart, and their summaries').add_argument('runs', nargs='+', metavar='RUN')
     v = verb(_sweep, 'train once for every combination of values')
     v.add_argument('--run', required=True, help='the beginning of all run names')
     v.add_argument('-g', dest='grid', nargs=2, action='append', required=True, metavar=('NAME', 'V1,V2,...'), help='a parameter and the values that it takes')
@@ -349,13 +379,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line; returns the exit status. Errors are one line on standard error."""
-    args = parser().parse_args(argv)
+    args, rest = (p := parser()).parse_known_args(argv)
+    if rest: p.error(f'unrecognized arguments: {" ".join(rest)}' + ('; a parameter of the notebook is given as -p NAME VALUE' if hasattr(args, 'parameters') else ''))
     try: return args.do(args) or 0
     except KeyboardInterrupt: print('interrupted', file=sys.stderr)
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, MemoryError) as e:
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError) as e:
         message = (str(e) if isinstance(e, NotebookError) else f'{type(e).__name__}: {e}').splitlines()[0].rstrip(': ')
         memory = re.search('OutOfMemory|MemoryError|DefaultCPUAllocator', message)
         if type(e) is RuntimeError and not memory: raise  # that is no mistake of the user's

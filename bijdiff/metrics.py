@@ -125,11 +125,17 @@ def _judge_of(judge, trace):
     return judge
 
 
+def _transformers(judge):
+    "The package."
+    try: import transformers
+    except ImportError: raise ImportError(f'the judge {str(judge)!r} needs the package transformers: pip install transformers, or name a causal model trained with bijdiff') from None
+    return transformers
+
+
 def _from_hub(judge):
     "A Hugging Face causal model and its tokenizer."
-    try: from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError: raise ImportError(f'the judge {judge!r} needs the package transformers: pip install transformers, or pass a causal model of bijdiff') from None
-    try: return AutoModelForCausalLM.from_pretrained(judge).eval(), AutoTokenizer.from_pretrained(judge)
+    package = _transformers(judge)
+    try: return package.AutoModelForCausalLM.from_pretrained(judge).eval(), package.AutoTokenizer.from_pretrained(judge)
     except (OSError, ValueError) as e: raise ValueError(f'the judge {judge!r} cannot be loaded ({str(e).splitlines()[0]}): give the name of a causal model on the hub, or its folder') from None
 
 
@@ -203,9 +209,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     tokens = torch.from_numpy(tokens.astype(np.int64))
     if tokens.max() >= model.config.vocab_size:
         raise ValueError(f'the data have token ids up to {tokens.max()}, and the vocabulary of the model ends at {model.config.vocab_size - 1}: use the tokenizer it was trained with')
+    if corpus and corpus.tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: use the tokenizer it was trained with')
+    if not isinstance(samples, Trace) and samples < 0: raise ValueError(f'samples {samples}: expected 0 or more')
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
+    if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
     bound = nelbo(model, tokens, **how)

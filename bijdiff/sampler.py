@@ -105,7 +105,8 @@ def read_prompt(text: str, tokenizer: Tokenizer, u: Callable[[int], float] = lam
         if hole:
             low = int(hole[1] or 1)
             high = int(hole[2] or low)
-            if high < low: raise ValueError(f'hole {hole[0]!r}: expected the smaller number first')
+            if not 1 <= low <= high: raise ValueError(f'hole {hole[0]!r}: expected numbers of at least 1, the smaller first')
+            if text[hole.end():hole.end() + 1] == '{': raise ValueError(f'hole {text[hole.start():hole.end() + 12]!r}: expected ____, ____{{5}} or ____{{2-5}}')
             ids += [tokenizer.vocab_size] * (low + int(u(number) * (high - low + 1)))
             start = hole.end()
     return ids

@@ -273,7 +273,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                 report('time', seconds=clock.seconds, stopped_by_signal=stop)
                 if leads:
                     board.close()
-                    print(f'run {folder.name!r} is interrupted after step {step} of {total}: the same run name resumes it', flush=True)
+                    print(f'run {folder.name!r} is interrupted after step {step} of {total}: bijdiff train --run {folder.name} resumes it', flush=True)
                 raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
     bar.close()
     clock.pause()
