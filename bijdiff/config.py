@@ -25,7 +25,7 @@ from .optim import LR_SHAPES, OPTIMIZERS
 
 # %% ../nbs/14a_config.ipynb #ba2f2aa5
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=128, batch_size=32, steps=1600, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
+    'tiny': dict(block_size=128, batch_size=32, steps=1500, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
                  samples=48, log_every=10, checkpoint_every=500),
     'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),

@@ -289,7 +289,7 @@ def _plan(args):
         rate = gpu or measure_flops(place, getattr(torch, args.branch_dtype)) / 3
     seconds = found.seconds(rate)
     print(found.to_pandas().to_string(index=False))
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s"}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
     if args.steps: print(f'{args.steps} steps: predicted {seconds * args.steps / 60:.3g} minutes')
     if limit := args.gib or (gpu and gpu.gib): print(advise(config, batch, limit * 2**30, **how))
