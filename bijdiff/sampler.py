@@ -184,11 +184,12 @@ def _features(model, tokens, t, cond, micro):
 @torch.no_grad()
 def _rows(model, features, rows, columns, micro):
     "Logits `(n, V)` of some positions of each of the `features`, with the slice of positions that they are of, for a chunk at a time."
-    chunk = max(16, 2**25 // model.config.vocab_size) if micro is None else 64
+    gpu = model.device.type == 'cuda'
+    chunk = 64 if micro else max(64, 2**(27 if gpu else 25) // model.config.vocab_size // 64 * 64)
     rows, columns = _over(rows, model.device), _over(columns, model.device)
     for i in range(0, len(rows), chunk):
-        own = torch.arange(i, i + chunk if micro else min(i + chunk, len(rows)), device=rows.device).clamp(max=len(rows) - 1)
         n = min(chunk, len(rows) - i)
+        own = torch.arange(i, i + (-(-n // 64) * 64 if gpu or micro else n), device=rows.device).clamp(max=len(rows) - 1)  # each new number of rows costs a GPU a millisecond's search for a kernel
         yield slice(i, i + n), *(model.logits(f[rows[own], columns[own]])[:n] for f in features)
 
 
