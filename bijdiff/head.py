@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .denoiser import _compiled
+from .branch import _compiled
 from .noise import Absorbing, LeftToRight
 
 try:

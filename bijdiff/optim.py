@@ -20,6 +20,9 @@ from .eight_bit import eight_bit_adamw
 # %% ../nbs/11_optim.ipynb #42654305
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al. 2024
 
+
+def _fast(device): return torch.float32 if device.type == 'cpu' else torch.bfloat16
+
 # %% ../nbs/11_optim.ipynb #dc43933e
 def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
     """The nearly orthogonal matrices with the singular vectors of `x` and singular values near 1.
@@ -27,22 +30,22 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     `x` is one matrix `(rows, columns)` or a batch `(..., rows, columns)`, and so is the result, in `dtype`: where `None`, bfloat16 on an
     accelerator and float32 on a CPU, where bfloat16 products may be emulated. `steps` Newton-Schulz iterations; zero stays zero.
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/."""
-    a, b, c = COEFFICIENTS
-    if dtype is None: dtype = torch.float32 if x.device.type == 'cpu' else torch.bfloat16
-    tall = x.shape[-2] > x.shape[-1]
-    shape = x.mT.shape if tall else x.shape
-    x = (x.mT if tall else x).reshape(-1, *shape[-2:])
-    x = (x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)).to(dtype, memory_format=torch.contiguous_format)
-    gram, product = x @ x.mT, None
-    apart = dtype.itemsize >= 4 and x.shape[-1] > x.shape[-2]
+    (a, b, c), shape, tall = COEFFICIENTS, x.shape, x.shape[-2] > x.shape[-1]
+    x = x.reshape(-1, *shape[-2:]).to(dtype or _fast(x.device))
+    square = lambda x: x.mT @ x if tall else x @ x.mT
+    times = lambda polynomial, x: x @ polynomial if tall else polynomial @ x
+    gram, product = square(x), None
+    size = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).clamp(min=1e-14).rsqrt()[:, None, None]
+    gram = (gram * size**2).to(x.dtype)
+    apart = x.dtype.itemsize >= 4 and shape[-2] != shape[-1]
     for step in range(steps):
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        if apart: product = polynomial if product is None else polynomial @ product
-        else: x = polynomial @ x
-        if step < steps - 1: gram = polynomial @ gram @ polynomial if apart else x @ x.mT
-    x = (product @ x if apart else x).reshape(shape)
-    return x.mT if tall else x
+        factor = polynomial if step else (polynomial * size).to(x.dtype)
+        if apart: product = factor if product is None else polynomial @ product
+        else: x = times(factor, x)
+        if step < steps - 1: gram = polynomial @ gram @ polynomial if apart else square(x)
+    return (times(product, x) if apart else x).reshape(shape)
 
 # %% ../nbs/11_optim.ipynb #651265c5
 @functools.cache
@@ -52,12 +55,12 @@ def _compiled(f: Callable) -> Callable: return torch.compile(f, fullgraph=True, 
 def _gated(new: list[Tensor], old: list[Tensor], gate: Tensor | None) -> list[Tensor]: return new if gate is None else [torch.where(gate, a, b) for a, b in zip(new, old)]
 
 
-def _accumulate(gradients: list[Tensor], buffers: list[Tensor], momentum: float, nesterov: bool, gate: Tensor | None, factor: Tensor | None) -> Tensor:
-    "Move the momentum `buffers` towards `factor * gradients`; the direction of the update, stacked."
+def _accumulate(gradients: list[Tensor], buffers: list[Tensor], momentum: float, nesterov: bool, gate: Tensor | None, factor: Tensor | None, dtype: torch.dtype) -> Tensor:
+    "Move the momentum `buffers` towards `factor * gradients`; the direction of the update, stacked, in `dtype`."
     if factor is not None: gradients = torch._foreach_mul(gradients, factor)
     old = [b.to(g.dtype) for b, g in zip(buffers, gradients)]
     new = torch._foreach_lerp(old, gradients, 1 - momentum)
-    direction = torch.stack(torch._foreach_lerp(gradients, new, momentum) if nesterov else new)
+    direction = torch.stack([d.to(dtype) for d in (torch._foreach_lerp(gradients, new, momentum) if nesterov else new)])
     torch._foreach_copy_(buffers, _gated(new, old, gate))
     return direction
 
@@ -98,9 +101,9 @@ class Muon(torch.optim.Optimizer):
     def _step_alike(self, params: list[Tensor], shape: tuple[int, int], group: dict, gate: Tensor | None, factor: Tensor | None):
         for p in params:
             if not self.state[p]: self.state[p]['momentum'] = torch.zeros_like(p, dtype=group['momentum_dtype'])
-        scale = math.sqrt(max(1, shape[0] / shape[1]))
-        direction = self.fuse(_accumulate)([p.grad for p in params], [self.state[p]['momentum'] for p in params], group['momentum'], group['nesterov'], gate, factor)
-        direction = self.spread(direction, shape, group['steps'], group['dtype']) if self.spread else orthogonalize(direction, group['steps'], group['dtype'])
+        scale, dtype = math.sqrt(max(1, shape[0] / shape[1])), group['dtype'] or _fast(params[0].device)
+        direction = self.fuse(_accumulate)([p.grad for p in params], [self.state[p]['momentum'] for p in params], group['momentum'], group['nesterov'], gate, factor, dtype)
+        direction = self.spread(direction, shape, group['steps'], dtype) if self.spread else orthogonalize(direction, group['steps'], dtype)
         self.fuse(_descend)([p.detach() for p in params], direction, group['lr'] * scale, group['weight_decay'] / scale, gate)
 
 # %% ../nbs/11_optim.ipynb #86618760

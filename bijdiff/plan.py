@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 
 from .bijection import Context
-from .denoiser import DenoiserConfig, as_on_gpu, build
+from .branch import as_on_gpu
+from .denoiser import DenoiserConfig, build
 from .head import chunk_rows
 from .lattice import Guard
 from .optim import OPTIMIZERS
