@@ -36,12 +36,13 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     times = lambda polynomial, x: x @ polynomial if tall else polynomial @ x
     gram, product = square(x), None
     size = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).clamp(min=1e-14).rsqrt()[:, None, None]
-    gram = (gram * size**2).to(x.dtype)
+    size, square_size = size.to(x.dtype), (size**2).to(x.dtype)
+    gram = gram * square_size
     apart = x.dtype.itemsize >= 4 and shape[-2] != shape[-1]
     for step in range(steps):
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        factor = polynomial if step else (polynomial * size).to(x.dtype)
+        factor = polynomial if step else polynomial * size
         if apart: product = factor if product is None else polynomial @ product
         else: x = times(factor, x)
         if step < steps - 1: gram = polynomial @ gram @ polynomial if apart else square(x)

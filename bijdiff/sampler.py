@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .chain import uniform
 from .noise import Absorbing, LeftToRight, get_process
 from .orders import SAMPLERS, Moment, Order, Remask
-from .recording import recorded
+from .recording import Recorder
 from .tokenizer import Tokenizer
 from .trace import Candidates, Step, Trace
 
@@ -169,15 +169,14 @@ def _over(x, device):
     return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else x.to(device)
 
 
-@torch.no_grad()
-def _features(model, tokens, t, cond, micro):
+def _features(forward, tokens, t, cond, micro):
     "Features `(B, L, D)` on the device; in batches of `micro`, the last one filled up, if that is given."
-    size = micro or len(tokens)
+    model, size = forward.model, micro or len(tokens)
     found = []
     for i in range(0, len(tokens), size):
         own = torch.arange(i, i + size).clamp(max=len(tokens) - 1)
         times = torch.full((size,), t, device=model.device) if model.config.time_input else None
-        found.append(recorded(model, _over(tokens[own], model.device), times, None if cond is None else cond[own]))
+        found.append(forward(_over(tokens if size == len(tokens) else tokens[own], model.device), times, None if cond is None else cond[own]))
     return (found[0] if len(found) == 1 else torch.cat(found))[:len(tokens)]
 
 
@@ -259,7 +258,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
         if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
             raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
         cond = cond.to(model.device).expand(len(tokens))
-    run = _Run(model, process, steps, SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
+    run = _Run(model, Recorder(model), process, steps, SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
     return run.blocks(tokens, block) if block else run.steps_of(tokens)
 
@@ -274,6 +273,7 @@ def _undrawn(places, k):
 class _Run:
     "What stays the same in all steps of one call of `denoise`."
     model: torch.nn.Module
+    forward: Recorder
     process: object
     steps: int
     order: Order
@@ -364,7 +364,8 @@ class _Run:
             if new is not None:
                 changed = new != tokens[rows, columns]
                 tokens[rows, columns], chances[rows, columns] = new, confidence.double()
-                parts.append(tuple(x[changed] for x in (rows, columns, confidence, ids, values)))
+                drawn = rows, columns, confidence, ids, values
+                parts.append(drawn if changed.all() else tuple(x[changed] for x in drawn))
             tokens[back], chances[back] = vocab_size, torch.nan
             rows, columns, confidence, ids, values = map(torch.cat, zip(*parts))
             before = tokens.clone()
@@ -374,7 +375,7 @@ class _Run:
         "Features of the tokens and, for guidance, of the tokens without the prompt."
         with _evaluating(self.model):
             texts = [tokens, tokens.masked_fill(prompt, self.model.config.vocab_size)] if self.choice.guidance else [tokens]
-            return [_features(self.model, x, t.item(), self.cond, self.micro) for x in texts]
+            return [_features(self.forward, x, t.item(), self.cond, self.micro) for x in texts]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
 def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
