@@ -78,6 +78,24 @@ def displace(goal: Tensor, shift: Tensor, sign: Tensor, lattice: Lattice) -> tup
     return y, lattice.reach(y)
 
 
+class _Tap(torch.autograd.Function):
+    "A tensor that is never read, through which a gradient comes back."
+    @staticmethod
+    def forward(ctx, x): return torch.empty_like(x)
+
+    @staticmethod
+    def backward(ctx, g): return g
+
+
+class _Pass(torch.autograd.Function):
+    "`x`, whose gradient goes to `tap` instead."
+    @staticmethod
+    def forward(ctx, x, tap): return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, g): return None, g
+
+
 @functools.cache
 def _sign(value: float, device: torch.device) -> Tensor: return torch.tensor(value, device=device)
 
@@ -86,7 +104,7 @@ class AdditiveCoupling(Bijection):
     """`y[target] = x[target] + snap(branch(x[1 - target], context))`; the other stream passes through.
 
     `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. One with a method `displace(goal, x, sign, lattice, context)` does what the function
-    of that name does itself, so that a compiler can fuse it.
+    of that name does itself, so that a compiler can fuse it, and returns a third tensor: a tap of `x`, by which the gradient of the stream that passes through joins that of the branch.
     Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
 
@@ -102,10 +120,12 @@ class AdditiveCoupling(Bijection):
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
             leaf = lambda x: x if wanted and x.requires_grad else (x.clone() if x.is_inference() else x.detach()).requires_grad_()
             pair, sign = (leaf(goal).contiguous(), leaf(_node(source)).contiguous()), _sign(sign, device)
-            if hasattr(self.branch, 'displace'): y, reach = self.branch.displace(*pair, sign, self.lattice, context)
-            else: y, reach = displace(pair[0], self.branch(pair[1], context), sign, self.lattice)
+            if hasattr(self.branch, 'displace'):
+                y, reach, tap = self.branch.displace(*pair, sign, self.lattice, context)
+                passed = _Pass.apply(source.detach(), tap) if wanted else _node(source)
+            else: (y, reach), passed = displace(pair[0], self.branch(pair[1], context), sign, self.lattice), _node(source)
         _watch(reach, context)
-        return self._pair(y if wanted else y.detach(), _node(source))
+        return self._pair(y if wanted else y.detach(), passed)
 
     def _pair(self, a, b): return (a, b) if self.target == 0 else (b, a)
 

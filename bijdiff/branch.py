@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bijection import displace
+from .bijection import _Tap, displace
 from .chain import random_bits, uniform
 
 try:
@@ -202,7 +202,7 @@ def _dropout(y, share, key):
     return y * (uniform(key, element, dtype=torch.float32) >= share) / (1 - share)
 
 
-def _land(y, goal, sign, lattice): return y if goal is None else displace(goal, y, sign, lattice)
+def _land(y, x, goal, sign, lattice): return y if goal is None else (*displace(goal, y, sign, lattice), _Tap.apply(x))
 
 
 def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, heads, rotary, mask, causal):
@@ -211,14 +211,14 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign
     h = _norm(x, gain, modulation, cond).to(dtype)
     q, k, v = turned_heads(F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads), rotary)
     mixed = _mix(*(z.transpose(1, 2) for z in (q, k, v)), mask, causal, 8 * heads / d)
-    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), goal, sign, lattice)
+    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), x, goal, sign, lattice)
 
 
 def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice):
     "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`."
     up, down = weights
     h = F.gelu(F.linear(_norm(x, gain, modulation, cond).to(dtype), up.to(dtype)))
-    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), goal, sign, lattice)
+    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), x, goal, sign, lattice)
 
 
 class _Branch(nn.Module):
