@@ -125,8 +125,8 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run has written its summary."""
-        return (self.path / 'summary.json').exists()
+        """Whether a run that began here has written its summary."""
+        return all((self.path / f'{name}.json').exists() for name in ('config', 'summary'))
 
     @property
     def status(self) -> str:
@@ -166,16 +166,26 @@ class RunFolder:
         path = self.path / 'config.json'
         return _read_json(path) if path.exists() else {}
 
-    def adopt(self, config: dict, free: tuple[str, ...] = ()):
-        """Write `config` (JSON values), or compare it with the one that is there; raises `ValueError` naming each field that differs, apart from those in `free`."""
-        there, here = self.config(), json.loads(json.dumps(config))
-        if not there: return write_json(self.path / 'config.json', config)
-        absent = object()
-        differ = [f'{key} was {there.get(key)!r}, now {here.get(key)!r}' for key in {**there, **here}
-                  if key not in free and there.get(key, absent) != here.get(key, absent)]
+    def began(self) -> dict:
+        """As `config`, for those who would begin or go on here; raises `ValueError` where the folder holds results that are not those of a run."""
+        config = self.config()
+        if not config and (self.path / 'summary.json').exists():
+            raise ValueError(f'run {self.name!r}: {self.path} holds a summary.json and no config.json, the results of something else: choose another run name')
+        return config
+
+    def compare(self, config: dict, free: tuple[str, ...] = ()):
+        """Raise `ValueError` naming each field of the configuration there that differs from `config` (JSON values), apart from those in `free`."""
+        there, here = self.began(), json.loads(json.dumps(config))
+        differ = [f'{key} was {value!r}, now {here.get(key)!r}' for key, value in there.items() if key not in free and (key not in here or value != here[key])]
         if differ:
             raise ValueError(f'run {self.name!r} began with another configuration ({"; ".join(differ)}): '
                              'resume with the same values, or choose another run name')
+
+    def adopt(self, config: dict, free: tuple[str, ...] = ()):
+        """`compare` with `config`, then write those of its fields that are not there: all, where the run begins."""
+        self.compare(config, free)
+        there = self.config()
+        if config.keys() - there.keys(): write_json(self.path / 'config.json', {**config, **there})
 
     def log(self, record: dict):
         """Append `record` (a dict of JSON values with its `step`) to `metrics.jsonl`; a number that is not finite becomes null."""

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAINING', 'FREE', 'CHOICES', 'RANGES', 'TrainConfig', 'flag', 'pick_device', 'fast_dtype', 'process_count',
-           'denoiser_config', 'use_graphs']
+           'check_count', 'denoiser_config', 'use_graphs']
 
 # %% ../nbs/14a_config.ipynb #142005d8
 import os
@@ -135,10 +135,11 @@ class TrainConfig:
         return cls(**values)
 
     def filled(self, began: dict | None = None) -> 'TrainConfig':
-        """The same with values in place of `None`: those with which the run `began` (its `to_dict`), else those of the preset and the corpus."""
-        values = {k: v for k, v in (began or TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)).items() if k not in FREE}
+        """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus."""
+        values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)
+        if self.optimizer != 'muon': values['matrix_lr'] = None
+        values |= {k: v for k, v in (began or {}).items() if k not in FREE}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
-        if self.optimizer != 'muon' and not began: values['matrix_lr'] = None
         return replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
 
     def to_dict(self) -> dict:
@@ -195,17 +196,20 @@ def process_count(config: TrainConfig) -> int:
     one = config.device not in (None, 'cuda')
     there = 1 if one or config.compact else torch.cuda.device_count()
     parts = config.batch_size // config.accumulation
-    count = _count(config, there, parts)
-    if config.shard and count == 1: raise ValueError('shard True: there is one process, which holds everything: pass gpus 2 or more, or leave shard unset')
+    count = config.gpus or max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
+    if count > max(1, there) and (config.device or 'cuda').startswith('cuda'):
+        raise ValueError(f'gpus {count}: {there} of device {config.device or "cuda"} to be had here; lower gpus, or leave it unset')
+    check_count(config, count)
     return count
 
 
-def _count(config, there, parts):
-    if config.gpus is None: return max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
-    if config.gpus > 1 and (config.device or 'cuda').startswith('cuda') and config.gpus > there:
-        raise ValueError(f'gpus {config.gpus}: {there} of device {config.device or "cuda"} to be had here; lower gpus, or leave it unset')
-    if parts % config.gpus: raise ValueError(f'gpus {config.gpus} does not divide the {parts} sequences of a batch or of a part of it: change batch_size {config.batch_size}, accumulation {config.accumulation} or gpus')
-    return config.gpus
+def check_count(config: TrainConfig, count: int):
+    """Raise `ValueError` where `count` processes cannot share the run of `config` (filled)."""
+    parts = config.batch_size // config.accumulation
+    if config.gpus not in (None, count): raise ValueError(f'gpus {config.gpus}: the number of processes is {count}: start {config.gpus}, or leave gpus unset')
+    if parts % count: raise ValueError(f'gpus {count} does not divide the {parts} sequences of a batch or of a part of it: change batch_size {config.batch_size}, accumulation {config.accumulation} or the number of processes')
+    if config.shard and count == 1: raise ValueError('shard True: there is one process, which holds everything: pass gpus 2 or more, or leave shard unset')
+    if config.compact and count > 1: raise ValueError(f'compact True: there are {count} processes, and gradients that are used up at once cannot be averaged: start one, or leave compact unset')
 
 
 def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) -> DenoiserConfig:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from .chain import random_bits
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
-from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device, process_count, use_graphs
+from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
@@ -157,10 +157,11 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
+    if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
     folder = RunFolder(resolve_run(config.run, output_path, root, label=config.preset))
-    filled = config.filled(folder.config())
+    filled = config.filled(folder.began())
     if folder.done:
-        folder.adopt(filled.to_dict(), FREE)
+        folder.compare(filled.to_dict(), FREE)
         if progress: print(f'run {folder.name!r} is done: {folder.path}')
     elif 'WORLD_SIZE' not in os.environ and (count := process_count(filled)) > 1:
         values = {**config.to_dict(), 'run': folder.name, 'gpus': count}
@@ -168,6 +169,7 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
         run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
     else:
         world = World.join(pick_device(config.device))
+        check_count(filled, world.size)
         with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
     return Run(folder.path)
 
