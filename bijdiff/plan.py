@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GPUS', 'PRODUCTS', 'TRAFFIC', 'parameter_elements', 'Gpu', 'find_gpu', 'Plan', 'plan', 'fitting', 'remedies',
-           'advise', 'measure_flops']
+           'judging_bytes', 'advise', 'measure_flops']
 
 # %% ../nbs/13_plan.ipynb #da9539b4
 import functools
@@ -93,7 +93,7 @@ PRODUCTS, TRAFFIC = 0.68, 0.75  # shares of them that a training step reaches
 def find_gpu(name: str) -> Gpu:
     """The GPU of that name, which may be part of a longer one such as 'NVIDIA GeForce RTX 4070'; raises `ValueError` for one that is not known."""
     found = [] if re.search(r'laptop|max-q', name, re.I) else [gpu for gpu in GPUS if re.search(rf'\b{gpu.name}\b', name, re.I)]  # these share names, not figures
-    if not found: raise ValueError(f'GPU {name!r}: expected one of {", ".join(gpu.name for gpu in GPUS)}')
+    if not found: raise ValueError(f'GPU {name!r}: expected one of {", ".join(gpu.name for gpu in GPUS)}; for another, give its rate: bijdiff plan --tflops')
     return max(found, key=lambda gpu: len(gpu.name))
 
 
@@ -129,11 +129,11 @@ class Plan:
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
 
 
-def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, shards: int = 1, time_power: float = 1.0) -> Plan:
-    """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU.
+def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> Plan:
+    """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU. What validates or samples a model that is spread is not counted: see `judging_bytes`.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `shards`: over how many processes the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
@@ -157,7 +157,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * muon
-    held = 4 * total // shards * (accumulation > 1)  # gradients of the parts before
+    held = 4 * total // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
     return Plan(
         c, batch_size,
         {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards},
@@ -169,15 +169,15 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 100 * total)  # fitted, see above; 100 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
-def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
+def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
     """The changes with which a step stays within `limit` bytes, as parameters of a run, each with its plan; empty if it fits as it is, or nothing helps. Arguments as for `plan`."""
-    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, shards=shards, time_power=time_power), {}
+    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, processes=processes, shards=shards, time_power=time_power), {}
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
     kept = config.kept_layers if config.memory == 'reversible' else 0
     for memory, layers, options in ((config.memory, kept, [(n, compact) for n in parts]), *((config.memory, fewer, [(accumulation, compact)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
-                                    (recomputing, 0, [(n, compact) for n in parts]), (recomputing, 0, [(1, True)] if optimizer == 'muon' and shards == 1 else [])):
+                                    (recomputing, 0, [(n, compact) for n in parts]), (recomputing, 0, [(1, True)] if optimizer == 'muon' and processes == shards == 1 else [])):
         for n, tight in options:
             if tight and n > 1: continue
             there = plan(replace(config, memory=memory, kept_layers=layers), batch_size, accumulation=n, compact=tight, **how)
@@ -198,10 +198,19 @@ def remedies(config: DenoiserConfig, batch_size: int, limit: float, **how) -> st
     return ' or '.join(f'set {change} ({_gib(p.peak_bytes)})' for change, p in found.items()) or 'no memory mode and no accumulation makes it fit: use a smaller preset or block_size'
 
 
+def judging_bytes(config: DenoiserConfig, tokens: int = 32_768) -> int:
+    """Predicted bytes of the whole model and of `tokens` tokens at a time on their way through it, none of which is kept for gradients: what it takes to validate it or to sample."""
+    attention, mlp, _ = _probe(config)
+    logits = chunk_rows(config.vocab_size) * config.vocab_size + config.vocab_size * config.width
+    return 4 * sum(parameter_elements(config).values()) + round(tokens * (max(attention.token, mlp.token) + 16 * config.width)) + attention.call + mlp.call + 12 * logits
+
+
 def advise(config: DenoiserConfig, batch_size: int, limit: float, **how) -> str:
-    """One line on whether a step fits into `limit` bytes, and what to change if it does not. Arguments as for `fitting`."""
-    peak = plan(config, batch_size, **how).peak_bytes
-    return f'predicted to need {_gib(peak)} of {_gib(limit)}' + ('' if peak <= limit else ': ' + remedies(config, batch_size, limit, **how))
+    """One line on whether a step fits into `limit` bytes, and what to change if it does not; of a model that is spread, whether it can be put together to validate it. Arguments as for `fitting`."""
+    step = plan(config, batch_size, **how)
+    fits = f'predicted to need {_gib(step.peak_bytes)} of {_gib(limit)}' + ('' if step.peak_bytes <= limit else ': ' + remedies(config, batch_size, limit, **how))
+    beside = sum(step.memory.values()) + judging_bytes(config)
+    return fits if how.get('shards', 1) == 1 or beside <= limit else f'{fits}; the whole model beside its part would need {_gib(beside)}: it is validated on the CPU'
 
 # %% ../nbs/13_plan.ipynb #7712168a
 def measure_flops(device: str | torch.device = 'cpu', dtype: torch.dtype = torch.float32, seconds: float = 0.2) -> float:

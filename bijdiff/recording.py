@@ -21,7 +21,7 @@ _recordings = weakref.WeakKeyDictionary()
 class _Recording:
     def __init__(self, model, inputs, pool):
         self.inputs, self.graph = [x if x is None else x.clone() for x in inputs], torch.cuda.CUDAGraph()
-        with torch.cuda.device(inputs[0].device), torch.cuda.graph(self.graph, pool=pool):
+        with torch.cuda.device(inputs[0].device), torch.cuda.graph(self.graph, pool=pool, capture_error_mode='thread_local'):  # other threads may use the GPU meanwhile
             guard = Guard()
             self.features = model.hidden(*self.inputs, guard=guard)
             self.peak = guard.peak

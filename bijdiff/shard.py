@@ -6,6 +6,7 @@
 __all__ = ['Shards']
 
 # %% ../nbs/14d_shard.ipynb #1e7620f3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from .checkpoint import load_checkpoint
 from .denoiser import build
 from .optim import orthogonalize
 from .parallel import World
+from .plan import judging_bytes
 
 # %% ../nbs/14d_shard.ipynb #665f7820
 class Shards:
@@ -97,14 +99,29 @@ class Shards:
         dist.gather(padded, pieces)
         return torch.cat([piece[:n] for piece, n in zip(pieces, rows)]).cpu() if pieces else None
 
-    def whole(self, parts: dict[str, Tensor] | None = None) -> nn.Module | None:
-        """On rank 0 a model of its own, on its device, with the whole of `parts` as weights (default: those of the model); elsewhere `None`; every process must ask."""
+    def whole(self, parts: dict[str, Tensor] | None = None, **changes) -> nn.Module | None:
+        """On rank 0 a model of its own, on the CPU, with the whole of `parts` as weights (default: those of the model) and `changes` of its configuration; elsewhere `None`; every process must ask."""
         weights = self.gather(self.local if parts is None else parts)
         if self.world.rank: return None
-        model = build(self.model.config)
+        model = build(replace(self.model.config, **changes))
         model.load_state_dict(weights, strict=False)  # buffers apart
         model.tokenizer, model.process = self.model.tokenizer, self.model.process
-        return model.to(self.world.device).eval()
+        return model.eval()
+
+    def judged(self, parts: dict[str, Tensor] | None = None) -> nn.Module | None:
+        """`whole`, to validate or sample: on the device where it has room beside the parts, else, which is printed, on the CPU and uncompiled."""
+        need, room = judging_bytes(self.model.config), self._room()
+        if need <= room:
+            model = self.whole(parts)
+            return model and model.to(self.world.device)
+        model = self.whole(parts, compile=False)
+        if model: print(f'the whole model is predicted to need {need / 2**30:.1f} GiB, {room / 2**30:.1f} are free: it is judged on the CPU, more slowly', flush=True)
+        return model
+
+    def _room(self):
+        if self.world.device.type != 'cuda': return float('inf')
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(self.world.device)[0]
 
     def whole_state(self, optimizers, ema) -> tuple:
         """What `save_checkpoint` needs on rank 0, `(model, optimizers, ema)`; every process must ask."""

@@ -89,8 +89,8 @@ class TrainingStep:
         self.seen[shape] = self.seen.get(shape, 0) + 1
         if self.seen[shape] <= self.warmup: return self._run(here, keys)
         keys = [None if key is None else torch.as_tensor(key).to(device) for key in keys]
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool): outcome = self._run(here, keys)
+        graph = torch.cuda.CUDAGraph()  # a thread of the loader may pin memory meanwhile
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'): outcome = self._run(here, keys)
         self.pool = graph.pool()
         self.recordings[shape] = graph, here, keys, outcome
         return self._replay(shape, parts, keys)

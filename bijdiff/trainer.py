@@ -182,7 +182,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, shards=world.size if config.shard else 1,
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, processes=world.size, shards=world.size if config.shard else 1,
                time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
     model = build(shape).train()
@@ -231,7 +231,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
 
     @contextmanager
     def averaged():
-        if shards: yield shards.whole(ema.averages if ema else None)
+        if shards: yield shards.judged(ema.averages if ema else None)
         else:
             with ema.swapped() if ema else nullcontext(): yield model
     prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min, time_power=config.time_power)
@@ -267,6 +267,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                 with clock.paused(), averaged() as judged:
                     if watched[0] and leads: bound = nelbo(judged, corpus.valid[:config.eval_blocks].astype(np.int64), process, seed=config.seed)
                     if watched[1] and leads and not config.causal: _keep_samples(folder, f'step-{step}', _sample(judged, config, 4))
+                del judged  # which may be whole, on a GPU that has parts
                 if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr)
             stop = max(world.gather(asked[0] if asked else 0))
             if step % config.checkpoint_every == 0 or step == total or stop: checkpoint()
