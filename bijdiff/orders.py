@@ -32,6 +32,7 @@ class Order:
     reveal: Callable[[Moment], Tensor]                  # (B, L) bool, among the masked
     score: Callable[[Tensor], Tensor] | None = None     # log-probabilities (N, V) float64 of N positions -> (N,), the larger the surer; None: the model is not asked
     one_by_one: bool = False                            # there are as many steps as masked positions, whatever number was asked for
+    length: int | None = None                           # of the texts that it is for; None: any
 
 # %% ../nbs/08a_orders.ipynb #fac63fb7
 def ancestral(now: Moment) -> Tensor:
@@ -65,12 +66,7 @@ def in_order(order) -> Order:
     """The order that reveals position `order[0]` first, then `order[1]`, ...; `order` is a permutation of the positions `(L,)`. Raises `ValueError` otherwise."""
     order = torch.as_tensor(order)
     if order.ndim != 1 or not torch.equal(order.sort().values, torch.arange(len(order))): raise ValueError(f'order {order.tolist()}: expected a permutation of 0 to {max(0, order.numel() - 1)}')
-
-    def given(now):
-        if now.masked.shape[1] != len(order): raise ValueError(f'an order of {len(order)} positions for texts of {now.masked.shape[1]}: give as many')
-        return _lowest(now, order.argsort().expand(now.masked.shape).double())
-
-    return Order(given)
+    return Order(lambda now: _lowest(now, order.argsort().expand(now.masked.shape).double()), length=len(order))
 
 # %% ../nbs/08a_orders.ipynb #974e23e7
 def confidence(logp: Tensor) -> Tensor:
@@ -107,28 +103,34 @@ SAMPLERS: dict[str, Order] = {
 # %% ../nbs/08a_orders.ipynb #552d17e7
 @dataclass(frozen=True)
 class Remask:
-    """Remasking of revealed tokens. `kind`: `cap`, `rescale` or `confidence`; `rate` in [0, 1], of a step; `window`: (upper, lower) times between which progress is halted. Raises `ValueError`."""
+    """Remasking of revealed tokens. `kind`: `cap`, `rescale` or `confidence`; `rate` in [0, 1], of a step; `window`: (upper, lower) times between which the process is held, and outside of which nothing is remasked; `alpha` in (0, 1): the
+    share of revealed positions at which it is held, default that of the window's upper end. A window goes with `cap` and `rescale`. Raises `ValueError`."""
     kind: str = 'rescale'
     rate: float = 0.05
     window: tuple[float, float] | None = None
+    alpha: float | None = None
 
     def __post_init__(self):
         if self.kind not in ('cap', 'rescale', 'confidence'): raise ValueError(f'remasking {self.kind!r}: expected one of cap, rescale, confidence')
         if not 0 <= self.rate <= 1: raise ValueError(f'remasking rate {self.rate}: expected 0 to 1')
         if self.window and not 1 > self.window[0] > self.window[1] > 0: raise ValueError(f'remasking window {self.window}: expected an upper and a lower time between 1 and 0')
+        if self.window and self.kind == 'confidence': raise ValueError(f'remasking window {self.window} of kind confidence, which would reveal nothing while the process is held: use cap or rescale')
+        if self.alpha is not None and not (self.window and 0 < self.alpha < 1): raise ValueError(f'remasking alpha {self.alpha}: expected more than 0 and less than 1, with a window in which it is held')
 
-    def warp(self, t: Tensor) -> Tensor:
-        """The diffusion time that the process has at the times `t` of an even grid."""
+    def warp(self, t: Tensor, schedule) -> Tensor:
+        """The diffusion time that a process of this `schedule` has at the times `t` (float64) of an even grid."""
         if self.window is None: return t
         upper, lower = self.window
-        return torch.where(t > upper, t, torch.where(t > lower, upper, t * upper / lower))
+        held = upper if self.alpha is None else schedule.time(torch.tensor(self.alpha, dtype=torch.float64))
+        return torch.where(t > upper, 1 - (1 - held) * (1 - t) / (1 - upper), torch.where(t > lower, held, held * t / lower))
 
     def rates(self, a_t: Tensor, a_s: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
         """The probabilities to remask each revealed position and to reveal a masked one, in a step from `a_t` to `a_s` (0-d).
 
         `chances` (B, L): the model's probability of each revealed token when it was chosen; NaN where there is none, or none to be remasked."""
         most = ((1 - a_s) / a_t).clamp(max=1) if a_t > 0 else torch.zeros_like(a_t)
-        sigma = torch.minimum(most, torch.full_like(most, self.rate)) if self.kind == 'cap' else self.rate * most
+        if self.window and a_s - a_t > 1e-9: most = torch.zeros_like(most)  # the process is not held
+        sigma = most.clamp(max=self.rate) if self.kind == 'cap' else self.rate * most
         if self.kind == 'confidence':
             doubt = torch.where(chances.isnan(), 0, (-chances).exp())
             return sigma * doubt / doubt.sum(1, keepdim=True).clamp_min(1e-12), (a_s - a_t) / (1 - a_t)

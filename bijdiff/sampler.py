@@ -226,10 +226,10 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
-    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass.
+    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
-    `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
+    `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
     `block`: write so many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, of which the latest tokens are read. `candidates`: how many to keep for each
     token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in whatever batch.
     Raises `ValueError` before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
@@ -246,19 +246,23 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     for name, value in dict(top_p=top_p, min_p=min_p).items():
         if value is not None and not 0 < value <= 1: raise ValueError(f'{name} {value}: expected more than 0 and at most 1')
     if not 0 < repetition < math.inf: raise ValueError(f'repetition {repetition}: expected a number above 0, where 1 is no penalty')
+    if guidance and process.uniform_share == 1: raise ValueError(f'guidance {guidance}: without its prompt a text has masks, which a model of the process {model.process["name"]!r} never saw: leave guidance unset')
     if not math.isfinite(guidance): raise ValueError(f'guidance {guidance}: expected a number, where 0 is none')
     if candidates < 0: raise ValueError(f'candidates {candidates}: expected 0 or more')
     if block is not None and not 1 <= block <= c.block_size: raise ValueError(f'block {block}: expected 1 to {c.block_size}, the block_size of the model')
     if (block or remask) and not reveals: raise ValueError(f'{"block" if block else "remask"}: the process {model.process["name"]!r} reveals nothing: leave it unset')
     if remask and sampler != 'ancestral': raise ValueError(f'remask with sampler {sampler!r}: expected the sampler ancestral, whose rates it changes')
+    order = SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler
     tokens = start_tokens(model, batch_size, length, prompt, seed, first, None if block is None else 2**40)
+    if order.length not in (None, tokens.shape[1]): raise ValueError(f'an order of {order.length} positions for texts of {tokens.shape[1]}: give as many')
+    if order.length and block: raise ValueError(f'block {block} with an order of {order.length} positions, which is of a whole text: leave block unset')
     if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
     if cond is not None:
         cond = torch.as_tensor(cond)
         if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
             raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
         cond = cond.to(model.device).expand(len(tokens))
-    run = _Run(model, Recorder(model), process, steps, SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
+    run = _Run(model, Recorder(model), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
     return run.blocks(tokens, block) if block else run.steps_of(tokens)
 
@@ -317,7 +321,7 @@ class _Run:
         free, reveals = tokens == vocab_size, isinstance(process, Absorbing)
         steps = max(1, int(free.sum(1).max())) if order.one_by_one else self.steps
         grid = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
-        if remask: grid = remask.warp(grid)
+        if remask: grid = remask.warp(grid, process.schedule)
         if not reveals:
             noise = process.corrupt(torch.zeros_like(tokens), torch.ones(len(tokens), dtype=torch.float64), uniform(seed, _START, index, place), vocab_size)
             tokens = torch.where(free, noise, tokens)
@@ -358,7 +362,7 @@ class _Run:
                 if features is None: features = self._features(tokens, t, ~free if prompt is None else prompt)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
                 with _evaluating(model): new, confidence, ids, values = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
-                passes += len(features)
+            passes += len(features or ())
             edited[rows, columns] = False  # drawn in this step
             parts = [_undrawn((edited | back).nonzero(as_tuple=True), k)]
             if new is not None:
@@ -372,9 +376,9 @@ class _Run:
             yield (step := Step(number, steps, s.item(), tokens, rows, columns, confidence, Candidates(ids, values), passes, ~free, vocab_size, model.tokenizer))
 
     def _features(self, tokens, t, prompt):
-        "Features of the tokens and, for guidance, of the tokens without the prompt."
+        "Features of the tokens and, for guidance where there is a prompt, of the tokens without it."
         with _evaluating(self.model):
-            texts = [tokens, tokens.masked_fill(prompt, self.model.config.vocab_size)] if self.choice.guidance else [tokens]
+            texts = [tokens, tokens.masked_fill(prompt, self.model.config.vocab_size)] if self.choice.guidance and prompt.any() else [tokens]
             return [_features(self.forward, x, t.item(), self.cond, self.micro) for x in texts]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
@@ -382,7 +386,7 @@ def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int 
            top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
            block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Trace:
     """Texts from `model`, as a `Trace`: all steps of `denoise`, which has the same arguments and errors."""
-    settings = dict(sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance,
+    settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance,
                     remask=remask and asdict(remask), block=block, seed=seed, first=first, batch_invariant=batch_invariant)
     stream = denoise(model, batch_size=batch_size, length=length, steps=steps, sampler=sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, prompt=prompt,
                      cond=cond, remask=remask, block=block, seed=seed, candidates=candidates, first=first, batch_invariant=batch_invariant, progress=progress)
