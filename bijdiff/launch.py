@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 from configparser import ConfigParser, Error
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -139,10 +140,10 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     A run that began keeps its options where `parameters` has none; one that is done is returned as it is. Raises `ValueError` before anything starts if it cannot be."""
     from bijdiff.config import FREE, TrainConfig
     folder = RunFolder(resolve_run(parameters.get('run'), label=parameters.get('preset', 'tiny')))
-    began = folder.config()
+    began = folder.began()
     parameters = {**{name: value for name, value in began.items() if name not in FREE and value is not None}, **parameters}
     config = TrainConfig.from_dict(parameters)
-    if began: folder.adopt(config.filled(began).to_dict(), FREE)
+    folder.compare(config.filled(began).to_dict(), FREE)
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
     if folder.done: print(f'run {folder.name!r} is done: {folder.path}')
     else:
@@ -218,7 +219,7 @@ def _sweep(args):
     folders = {name: RunFolder(resolve_run(name)) for name in runs}
     for name, values in runs.items():  # whatever is wrong is found before the first run
         config = TrainConfig.from_dict(values)
-        if began := folders[name].config(): folders[name].adopt(config.filled(began).to_dict(), FREE)
+        folders[name].compare(config.filled(folders[name].began()).to_dict(), FREE)
     for i, (name, values) in enumerate(runs.items(), 1):
         print(f'{i} of {len(runs)}: {name}')
         if not folders[name].done: launch_run(notebook, values)
@@ -241,9 +242,15 @@ def _sample(args):
     print(f'\n{"-" * 40}\n'.join(trace.text))
 
 
+def _judge(name):
+    from bijdiff.denoiser import load_denoiser
+    try: place = find_model(name)
+    except FileNotFoundError: return name  # on the hub, where some have no owner
+    return load_denoiser(place) if (place / 'checkpoints').is_dir() else str(place)
+
+
 def _evaluate(args):
     from bijdiff.corpus import GRAMMARS, load_corpus
-    from bijdiff.denoiser import load_denoiser
     from bijdiff.metrics import evaluate
     model, place = _load(args), find_model(args.model).resolve()
     if args.corpus: corpus = load_corpus(args.corpus, block_size=model.config.block_size, tokenizer=None if args.corpus in GRAMMARS else model.tokenizer)
@@ -252,7 +259,7 @@ def _evaluate(args):
         if run is None: raise ValueError(f'{args.model} does not say what it was trained on: pass --corpus')
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
-    judge = args.judge and (load_denoiser(find_model(args.judge)) if (find_model(args.judge) / 'checkpoints').is_dir() else args.judge)
+    judge = args.judge and _judge(args.judge)
     for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, orders=args.orders, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
@@ -272,27 +279,31 @@ def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to
 
 
 def _plan(args):
-    from bijdiff.config import pick_device
+    from bijdiff.config import TrainConfig, check_count, pick_device
     from bijdiff.denoiser import DenoiserConfig
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
-    if args.batch % args.gpus: raise ValueError(f'batch {args.batch}: {args.gpus} GPUs do not divide it')
-    changes = {k: v for k in ('layers', 'width', 'heads', 'memory') if (v := getattr(args, k)) is not None}
+    ways = {k: getattr(args, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit')}
+    check_count(TrainConfig(batch_size=args.batch, gpus=args.gpus, shard=args.shard, **ways).filled(), args.gpus)
+    changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers') if (v := getattr(args, k)) is not None}
     config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=args.branch_dtype, kind=args.denoiser, compile=not args.eager, **changes)
-    how, batch = dict(optimizer=args.optimizer, accumulation=args.accumulation, compact=args.compact, eight_bit=args.eight_bit, ema=not args.no_ema), args.batch // args.gpus
+    how, batch = dict(**ways, ema=not args.no_ema, processes=args.gpus, shards=args.gpus if args.shard else 1, time_power=args.time_power), args.batch // args.gpus
     found = plan(config, batch, **how)
-    if args.gpu: rate = gpu = find_gpu(args.gpu)
-    elif args.tflops: rate, gpu = args.tflops * 1e12, None
+    gpu = gib = None
+    if args.tflops: rate = args.tflops * 1e12
+    elif args.gpu: rate = gpu = find_gpu(args.gpu)
     else:
         place = pick_device(None)
-        gpu = find_gpu(torch.cuda.get_device_name(place)) if place.type == 'cuda' else None
+        if place.type == 'cuda':
+            gib = torch.cuda.get_device_properties(place).total_memory / 2**30
+            with suppress(ValueError): gpu = find_gpu(torch.cuda.get_device_name(place))
         rate = gpu or measure_flops(place, getattr(torch, args.branch_dtype)) / 3
     seconds = found.seconds(rate)
     print(found.to_pandas().to_string(index=False))
     print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
     if args.steps: print(f'{args.steps} steps: predicted {seconds * args.steps / 60:.3g} minutes')
-    if limit := args.gib or (gpu and gpu.gib): print(advise(config, batch, limit * 2**30, **how))
+    if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 
 
 def _lab(args): os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={project_root()}', *args.options])
@@ -342,7 +353,7 @@ def parser() -> argparse.ArgumentParser:
     parameters(v)
     v = verb(_worker, 'train without a notebook; under torchrun, as one of several processes',
              'On each of two machines that share a folder: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --max-restarts 3 -m bijdiff worker --run NAME -p NAME VALUE ...')
-    options(v, run=(str, 'name of the folder under outputs/'), root=(str, 'folder above outputs/; default the project root'))
+    options(v, run=(str, 'name of the folder under outputs/; needed under torchrun'), root=(str, 'folder above outputs/; default the project root'))
     v.add_argument('--quiet', action='store_true', help='no bar')
     parameters(v)
     v = verb(_sample, 'write text with a trained model')
@@ -366,10 +377,10 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_plan, 'predict memory and time of a configuration')
     options(v, preset=('workstation', 'size of the model'), batch=(16, 'blocks of one step'), block=(512, 'tokens of a block'), vocab=(8192, 'size of the vocabulary'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
-            branch_dtype=('bfloat16', 'arithmetic of the branches'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'),
+            branch_dtype=('bfloat16', 'arithmetic of the branches'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), time_power=(2.0, 'as the parameter; 1 for a grammar, 0 for processes other than absorbing'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
-            tflops=(float, 'sustained rate, for another device; default a third of a matrix product here'), steps=(int, 'length of the run'))
-    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
+            tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'), steps=(int, 'length of the run'))
+    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--shard', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')
     v.add_argument('name', nargs='?')

@@ -25,6 +25,7 @@ from .lattice import Guard
 from .optim import OPTIMIZERS
 
 # %% ../nbs/13_plan.ipynb #b3c3bad0
+@functools.cache
 def _weights(config: DenoiserConfig) -> list[tuple[str, torch.Size]]:
     "Role and shape of every weight of the model that `config` describes."
     with torch.device('meta'): model = build(config)
