@@ -184,5 +184,5 @@ class Trace:
                 try: raw = Tokenizer(tokenizers.Tokenizer.from_str(raw))
                 except Exception as e: raise ValueError(f'its tokenizer: {e}') from None  # of no class of its own
             return cls(**t, alternatives=alternatives, **about, tokenizer=raw)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as e:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as e:  # of a file that says it is encrypted, a RuntimeError
             raise ValueError(f'{path} is not a whole trace ({str(e).splitlines()[0] if str(e) else type(e).__name__}): write it again with Trace.save') from None
