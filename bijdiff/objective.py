@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .chain import uniform
 from .head import head_loss
 from .lattice import Guard
-from .noise import Absorbing, LeftToRight
+from .noise import Absorbing, LeftToRight, get_process
 
 # %% ../nbs/06_objective.ipynb #f1eef1a7
 _PHI = (5**0.5 - 1) / 2
@@ -165,19 +165,20 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     return Estimate(values.mean().item(), 0.0) if isinstance(process, LeftToRight) else _estimate(values.double(), strata)
 
 
-def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 1, seed: int = 0, progress: bool = False) -> Estimate:
+def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, seed: int = 0, progress: bool = False) -> Estimate:
     """The bound of a `text` `(N,)` of ids longer than a block, in nats per token: a window moves over it by `stride` tokens (default half a block), and each time the new ones are predicted from the others.
 
-    Absorbing noise. Raises `ValueError` for a text shorter than a block, whose bound is `nelbo`."""
-    text, l = torch.as_tensor(text).long(), model.config.block_size
+    `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
+    text, l, process = torch.as_tensor(text).long(), model.config.block_size, LeftToRight() if model.config.causal else get_process(**model.process)
     stride = stride or max(1, l // 2)
+    if not isinstance(process, Absorbing): raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
     if not 1 <= stride <= l: raise ValueError(f'stride {stride}: expected 1 to {l}, the block_size of the model')
     if text.ndim != 1 or len(text) < l: raise ValueError(f'a text of shape {tuple(text.shape)}: expected ids (N,), at least a block of {l}: for shorter ones, see nelbo')
     windows = text.unfold(0, l, stride)
     rest = len(text) - l - (len(windows) - 1) * stride
     parts = [(windows[:1], 0), (windows[1:], l - stride), (text[None, -l:], l - rest)][:3 if rest else 2]
     parts = [(blocks, context) for blocks, context in parts if len(blocks)]
-    found = [nelbo(model, blocks, Absorbing(), draws=draws, seed=seed + i, context=context, progress=progress) for i, (blocks, context) in enumerate(parts)]
+    found = [nelbo(model, blocks, process, draws=draws, seed=seed + i, context=context, progress=progress) for i, (blocks, context) in enumerate(parts)]
     share = [blocks.numel() / l * (l - context) / len(text) for blocks, context in parts]
     return Estimate(sum(s * e.mean for s, e in zip(share, found)), sum((s * e.stderr)**2 for s, e in zip(share, found)) ** 0.5)
 
