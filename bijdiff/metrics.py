@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .corpus import Corpus
 from .noise import get_process
-from .objective import Estimate, any_order_nll, nelbo
+from .objective import Estimate, any_order_nll, nelbo, sliding_nelbo
+from .orders import Remask
 from .sampler import Trace, sample
 
 # %% ../nbs/09_metrics.ipynb #cfb19b52
@@ -140,8 +141,9 @@ def _from_hub(judge):
 
 
 def _read(model, read, text):
-    "The ids `(1, L)` of a text, as many as the model reads, none for a text of less than two."
-    ids = torch.tensor([read.encode(text)])[:, :model.config.max_position_embeddings]
+    "The ids `(1, L)` of a text, as many as the model reads (8,192 if neither it nor its tokenizer tells), none for a text of less than two."
+    most = getattr(model.config, 'max_position_embeddings', None) or min(read.model_max_length, 2**13)  # a tokenizer that knows no limit says 1e30
+    ids = torch.tensor([read.encode(text)])[:, :most]
     return ids if ids.shape[1] > 1 else None
 
 
@@ -190,14 +192,16 @@ def confidence_interval(values, level: float = 0.95) -> tuple[float, float]:
 
 # %% ../nbs/09_metrics.ipynb #3cd95e44
 def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,
-             temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
+             temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, sliding: bool = False, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
-    pass a token; `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
+    pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
-    `sample_steps`, `sampler`, `temperature`, `top_k`, `top_p`, `repetition`, `mask_share`, `distinct_share` (within a text), `distinct_1`, `distinct_2`, `distinct_3` (among all), `repetition_4`, `unigram_entropy` (nats), and of as many tokens of the split, or of both as it has, `data_distinct_share`, `data_unigram_entropy`, `data_repetition_4`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `novelty`
+    `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
+    `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
+    what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
@@ -215,6 +219,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
+    if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')
     if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
@@ -231,10 +236,10 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         blocks_of = min(len(text), -(-trace.tokens.numel() // length))
         real = torch.from_numpy(text[np.linspace(0, len(text) - 1, blocks_of).round().astype(int)].astype(np.int64)).flatten()
         drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
-        result |= dict(samples=len(trace), sample_length=trace.tokens.shape[1], sample_steps=trace.steps, **{k: trace.settings.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'repetition')},
-                       mask_share=mask_share(trace.tokens, trace.mask_id), distinct_share=distinct_share(trace.tokens), unigram_entropy=unigram_entropy(drawn), data_unigram_entropy=unigram_entropy(real))
-        width = trace.tokens.shape[1]
-        result['distinct_1'] = distinct_n(trace.tokens, 1)
+        width, how_drawn, again = trace.tokens.shape[1], trace.settings, trace.settings.get('remask')
+        result |= dict(samples=len(trace), sample_length=width, sample_steps=trace.steps, sample_passes=trace.passes, **{k: how_drawn.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'block')}, remask=again and str(Remask(**again)),
+                       mask_share=mask_share(trace.tokens, trace.mask_id), distinct_share=distinct_share(trace.tokens), pooled_tokens=len(drawn), pooled_distinct_share=distinct_share(drawn), data_pooled_distinct_share=distinct_share(real),
+                       unigram_entropy=unigram_entropy(drawn), data_unigram_entropy=unigram_entropy(real))
         if width >= 4: result |= dict(distinct_2=distinct_n(trace.tokens, 2), distinct_3=distinct_n(trace.tokens, 3), repetition_4=repetition(trace.tokens))
         real = real[:len(real) // width * width].view(-1, width)
         if len(real): result['data_distinct_share'] = distinct_share(real)
@@ -243,6 +248,9 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
             result['copied_8'], result['longest_copy'] = copied(trace.tokens, corpus.train)
         if judge is not None: result |= generation_perplexity(trace, judge)
         if judge is not None and find_spec('mauve') and min(len(real), len(trace)) > 1: result |= mauve(trace, real, judge, seed)
+    if sliding:
+        slid = sliding_nelbo(model, text.reshape(-1).astype(np.int64), draws=max(2, draws), seed=seed, progress=progress)
+        result |= dict(sliding_nelbo=slid.mean, sliding_nelbo_stderr=slid.stderr)
     if orders:
         exact = any_order_nll(model, tokens[:16], orders, seed)
         result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)
