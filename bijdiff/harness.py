@@ -21,26 +21,32 @@ def _check(model, score):
     if not isinstance(get_process(**model.process), Absorbing): raise ValueError(f'a model of the process {model.process["name"]!r}: expected absorbing, which can be told a context')
 
 
+def _one_by_one(model, tokens, start):
+    "Log-probabilities, and those of the likeliest tokens, of `tokens` (L,) from `start` on, each after all before it; 32 at a time."
+    place = torch.arange(start, len(tokens))
+    noisy = tokens.where(torch.arange(len(tokens)) < place[:, None], model.mask_id)
+    for rows, at in zip(noisy.split(32), place.split(32)):
+        log_p = model.logits(model.hidden(rows.to(model.device))[torch.arange(len(at)), at]).double().log_softmax(-1).cpu()
+        yield log_p.gather(1, tokens[at][:, None])[:, 0], log_p.amax(1)
+
+
 @torch.no_grad()
 def continuation_loglikelihood(model, context: list[int], continuation: list[int], score: str = 'bound', draws: int = 32, seed: int = 0) -> tuple[float, bool]:
-    """The log-likelihood, in nats, of the ids `continuation` after the ids `context`, and whether each of them is the likeliest where it is drawn.
+    """The log-likelihood, in nats, of the ids `continuation` after the ids `context`, and whether each of them is the likeliest after all before it.
 
-    `score`: `bound`, from `draws` corruptions of the continuation, at whose likeliest tokens nobody looks (False); or `left-to-right`, exact in that order. Of a context that does not fit into the block of the model
-    the end is read. For absorbing noise. Raises `ValueError`."""
+    `score`: `bound`, from `draws` corruptions of the continuation; or `left-to-right`, exact in that order. Whether the tokens are the likeliest is asked from left to right in either case, as far as they are. Of a context that does
+    not fit into the block of the model the end is read. For absorbing noise. Raises `ValueError`."""
     _check(model, score)
     n, most = len(continuation), model.config.block_size
     if not 1 <= n <= most: raise ValueError(f'a continuation of {n} tokens: expected 1 to {most}, the block_size of the model')
     context = context[len(context) - min(len(context), most - n):]
-    tokens = torch.tensor(context + continuation)
-    if score == 'bound': return -n * nelbo(model, tokens.expand(draws, -1), Absorbing(), context=len(context), seed=seed).mean, False
-    hidden = torch.arange(len(tokens)) >= len(context) + torch.arange(n)[:, None]  # row k hides the continuation from k on
-    training = model.training
+    tokens, training = torch.tensor(context + continuation), model.training
     model.eval()
-    place, total, greedy = len(context) + torch.arange(n), 0.0, True
-    for noisy, at in zip(tokens.where(~hidden, model.mask_id).split(32), place.split(32)):
-        log_p = model.logits(model.hidden(noisy.to(model.device))[torch.arange(len(at)), at]).double().log_softmax(-1).cpu()
-        own = log_p.gather(1, tokens[at][:, None])[:, 0]
-        total, greedy = total + own.sum().item(), greedy and bool((own >= log_p.amax(1)).all())
+    steps = _one_by_one(model, tokens, len(context))
+    if score == 'bound': total, greedy = -n * nelbo(model, tokens.expand(draws, -1), Absorbing(), context=len(context), seed=seed).mean, all((own >= best).all() for own, best in steps)
+    else:
+        own, best = map(torch.cat, zip(*steps))
+        total, greedy = own.sum().item(), bool((own >= best).all())
     model.train(training)
     return total, greedy
 
@@ -49,9 +55,9 @@ def text_loglikelihood(model, ids: list[int], score: str = 'bound', draws: int =
     """The log-likelihood, in nats, of the text `ids`: 0 for none; of a text longer than a block, half a block at a time after what comes before. `score`, `draws`, errors: as for `continuation_loglikelihood`."""
     _check(model, score)
     n, block = len(ids), model.config.block_size
-    if score == 'bound' and n > block: return -n * sliding_nelbo(model, torch.tensor(ids), draws=draws).mean
+    if score == 'bound' and n: return -n * (sliding_nelbo(model, ids, draws=draws) if n > block else nelbo(model, torch.tensor(ids).expand(draws, -1), Absorbing())).mean
     ends = [*range(min(n, block), n, max(1, block // 2)), n]
-    return sum(continuation_loglikelihood(model, ids[:a], ids[a:b], score, draws)[0] for a, b in zip([0, *ends], ends) if b > a)
+    return sum(continuation_loglikelihood(model, ids[:a], ids[a:b], score)[0] for a, b in zip([0, *ends], ends) if b > a)
 
 # %% ../nbs/09a_harness.ipynb #0ecc7a4b
 def _classes():
@@ -63,8 +69,8 @@ def _classes():
     class Harness(LM):
         """A denoiser that scores the requests of the harness. `pretrained`: a run, a checkpoint, or a hub id."""
 
-        def __init__(self, pretrained='', score: str = 'bound', draws: int = 32, device: str | None = None, model=None, **_):
-            super().__init__()
+        def __init__(self, pretrained='', score: str = 'bound', draws: int = 32, device: str | None = None, model=None, batch_size=None, max_batch_size=None):
+            super().__init__()  # the sizes are the harness's own words, and texts are scored one by one
             self.model = (load_denoiser(pretrained) if model is None else model).to(device or (('cuda' if torch.cuda.is_available() else 'cpu') if model is None else model.device)).eval()
             _check(self.model, score)
             self.how = dict(score=score, draws=int(draws))
