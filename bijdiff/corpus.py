@@ -109,13 +109,16 @@ def _local(path, column=None):
     if column is not None and all(f.suffix == '.txt' for f in files): raise ValueError(f'column={column!r}: {path} is plain text and has no columns: leave it unset')
     column = column or 'text'
     split_of = {'train': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid', 'dev': 'valid', 'test': 'test'}
-    named = {}
+    named, apart = {}, []
     for f in files if path.is_dir() else ():
-        word = next((w for part in (f.stem, *f.relative_to(path).parts[:-1]) if (w := re.split(r'[^a-z]', part.lower())[0]) in split_of), None)
-        if word: named.setdefault(split_of[word], []).append(f)
+        words = (re.fullmatch(r'([a-z]+)(?:[-_.]?\d[-_.\w]*)?', part.lower()) for part in (f.stem, *f.relative_to(path).parts[:-1]))
+        split = next((split_of[w[1]] for w in words if w and w[1] in split_of), None)
+        (apart if split is None else named.setdefault(split, [])).append(f)
     if not named: return {s: partial(_texts, files, column, s) for s in SPLITS}
     if missing := {'train', 'valid'} - named.keys():
-        raise ValueError(f'{path} has a split {" and ".join(named)} but none for {" and ".join(sorted(missing))}: add a file {min(missing)}.txt, .jsonl or .parquet')
+        example = min(next(iter(named.values()))).relative_to(path)
+        raise ValueError(f'{path} has a split {" and ".join(named)} ({example}) but none for {" and ".join(sorted(missing))}: add a file {min(missing)}.txt, .jsonl or .parquet, or rename {example}')
+    if apart: warnings.warn(f'{path}: {len(apart)} of {len(files)} files belong to no split and are left aside, such as {apart[0].relative_to(path)}: name them train-1.txt and so on to learn from them', stacklevel=2)
     return {s: partial(_texts, named[s], column) for s in SPLITS if s in named}
 
 # %% ../nbs/07_corpus.ipynb #4d0acb51
@@ -325,6 +328,7 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
         for option, value in dict(words=words, topics=topics, tokens=tokens).items():
             if value is not None: raise ValueError(f'{option}={value}: corpus {name!r} has no such option, only {" and ".join(GRAMMARS)} do: leave it unset')
         source = {s: _Stream(documents) for s, documents in _source(name, column, documents, folder).items()}
+        if not any(source['train']): raise ValueError(f'corpus {name!r} holds no text to learn from: add text')
         text = {s: _digest(stream) for s, stream in source.items()}
         tokenizer = get_tokenizer('bpe' if tokenizer is None else tokenizer, source['train'], folder)
         key, write = _digest((_FORMAT, text, tokenizer.fingerprint())), partial(_write_text, source, tokenizer)

@@ -143,12 +143,12 @@ def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 8192) -> 
         if iter(texts) is texts: texts = list(texts)
         special = ['<unk>'] if any('<unk>' in text for text in texts) else []
         raw.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(_BYTES), special_tokens=special, show_progress=False))
-        if not json.loads(raw.to_str())['model']['merges'] and vocab_size > 256: raise ValueError('no text to train a tokenizer on: give text, or use the tokenizer "bytes"')
+        if not json.loads(raw.to_str())['model']['merges'] and vocab_size > 256: raise ValueError('no text to train a tokenizer on: give more of it')
         return Tokenizer(raw)
     unknown, counts = {'chars': '�', 'words': '<unk>'}[kind], Counter()
     for text in texts: counts.update(text if kind == 'chars' else re.findall(r'\n|\S+', text))
     counts.pop(unknown, None)
-    if not counts: raise ValueError('no text to train a tokenizer on: give text, or use the tokenizer "bytes"')
+    if not counts: raise ValueError('no text to train a tokenizer on: give more of it')
     return dictionary_tokenizer(kind, [unknown] + sorted(counts, key=lambda w: (-counts[w], w))[:vocab_size - 1], unknown)
 
 # %% ../nbs/03_tokenizer.ipynb #145c77ba
