@@ -28,6 +28,7 @@ venv: $(installed)  ## make .venv and install the pinned packages
 
 quickstart: $(installed)  ## train a first model on the grammar, in a few minutes on two CPU cores
 	$(BIN)/bijdiff train -p preset tiny -p corpus grammar
+	@echo "next: . $(VENV)/bin/activate, then bijdiff runs, bijdiff sample RUN, or make lab"
 
 test: $(tools)  ## run every check; FLAGS="slow cuda" adds the flagged cells
 	$(BIN)/python tools/test.py $(FLAGS)
