@@ -202,8 +202,8 @@ def remedies(config: DenoiserConfig, batch_size: int, limit: float, **how) -> st
 def judging_bytes(config: DenoiserConfig, tokens: int = 32_768) -> int:
     """Predicted bytes of the whole model and of `tokens` tokens at a time on their way through it, none of which is kept for gradients: what it takes to validate it or to sample."""
     attention, mlp, _ = _probe(config)
-    logits = chunk_rows(config.vocab_size) * config.vocab_size + config.vocab_size * config.width
-    return 4 * sum(parameter_elements(config).values()) + round(tokens * (max(attention.token, mlp.token) + 16 * config.width)) + attention.call + mlp.call + 12 * logits
+    logits = 16 * min(tokens * config.vocab_size, 2**25) + 12 * config.vocab_size * config.width  # as many at once as in `objective.nelbo`
+    return 4 * sum(parameter_elements(config).values()) + round(tokens * (max(attention.token, mlp.token) + 16 * config.width)) + attention.call + mlp.call + logits
 
 
 def advise(config: DenoiserConfig, batch_size: int, limit: float, **how) -> str:
