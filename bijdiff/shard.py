@@ -87,7 +87,9 @@ class Shards:
 
     def gather(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole of each of the `parts` (named `NAME` or `NAME:KEY`, as those of an optimizer), on the CPU of rank 0, elsewhere nothing; every process must ask."""
-        return {name: part.cpu() if part.ndim == 0 else whole for name, part in parts.items() if (whole := self._gathered(name, part)) is not None}
+        found = {name: part.cpu() if part.ndim == 0 else whole for name, part in parts.items() if (whole := self._gathered(name, part)) is not None}
+        if self.world.device.type == 'cuda': torch.cuda.synchronize(self.world.device)  # a process that ended before its parts were sent would leave rank 0 waiting for them
+        return found
 
     def _gathered(self, name, part):
         if part.ndim == 0: return part if self.world.rank == 0 else None
