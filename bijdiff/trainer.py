@@ -154,7 +154,8 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     """Train as `config` says, or resume, in the run's folder under `root`/outputs (default: of the project).
 
     `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
-    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them.
+    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. The number of processes changes no loss but by the order of sums; with dropout, masks are drawn for each part of a
+    batch, so that this holds for equal `accumulation` times processes only.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
