@@ -208,6 +208,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         if values['corpus'] != corpus.key: raise ValueError(f'{last} was trained on other text than corpus {config.corpus!r} holds now: restore the text, or choose another run name')
         clock = Clock(values['seconds'])
         say(f'run {folder.name!r} resumes at step {step} of {total}')
+    elif lost := folder.records(): say(f'run {folder.name!r} was ended at step {lost[-1]["step"]}, before its first checkpoint: it begins anew')
     if leads: folder.rewind(step)
 
     count = model.parameter_counts()
