@@ -1,0 +1,48 @@
+"""The Triton kernels, run by Triton's interpreter on a CPU, against their plain twins: TRITON_INTERPRET=1 python -m unittest discover tests/kernels
+
+Needs the package triton. What only a GPU can show (the compiled kernels, their speed) stands in the cuda cells of rooms 04a and 06a.
+"""
+import os
+import unittest
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+import torch.nn.functional as F
+import triton
+
+from bijdiff import branch, head
+
+
+class Turn(unittest.TestCase):
+    def test_forward_and_backward(self):
+        for b, l, heads, size in ((2, 9, 3, 8), (1, 7, 2, 12), (2, 5, 2, 64)):
+            with self.subTest(heads=heads, size=size):
+                qkv, rotary = torch.randn(b, l, 3, heads, size, requires_grad=True), branch.rotations(16, size, 100.0)[:, :l]
+                cotangents = [torch.randn(b, heads, l, size).transpose(1, 2) for _ in range(3)]
+                plain = branch.turned_heads(qkv, rotary)
+                gradient, = torch.autograd.grad(plain, qkv, cotangents)
+                length, to_sines, shape = branch._shape(qkv, rotary)
+                out, back = torch.full((b, l, 2, heads, size), torch.nan), torch.full_like(qkv, torch.nan).detach()
+                rows = b * l * heads
+                branch._turn_kernel[(triton.cdiv(2 * rows, 32),)](qkv.detach(), rotary, out, 2 * rows, length, to_sines, **shape)
+                branch._turn_back_kernel[(triton.cdiv(rows, 32), 3)](qkv.detach(), rotary, *cotangents, back, rows, length, to_sines, *(s for g in cotangents for s in g.stride()[:3]), **shape)
+                torch.testing.assert_close(out, torch.stack(plain[:2], 2))
+                torch.testing.assert_close(back, gradient)
+
+
+class CrossEntropy(unittest.TestCase):
+    def test_loss_and_gradient(self):
+        rows, vocab_size, width = 5, 700, 704
+        logits, target, weight = 3 * torch.randn(rows, width), torch.randint(vocab_size, (rows,)), torch.rand(rows)
+        wanted = logits[:, :vocab_size].clone().requires_grad_()
+        losses = weight * F.cross_entropy(wanted, target, reduction="none")
+        gradient, = torch.autograd.grad(losses.sum(), wanted)
+        total, found = head._cross_entropy(logits, vocab_size, None, target, weight, None)
+        torch.testing.assert_close(total, losses.sum().detach())
+        torch.testing.assert_close(found[:, :vocab_size], gradient)
+        self.assertEqual(found[:, vocab_size:].abs().max(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
