@@ -236,9 +236,10 @@ def _load(args):
 
 
 def _sample(args):
+    from bijdiff.orders import Remask
     from bijdiff.sampler import sample
     trace = sample(_load(args), batch_size=args.batch, length=args.length, steps=args.steps, sampler=args.sampler, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
-                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, block=args.block, prompt=args.prompt, seed=args.seed)
+                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed)
     print(f'\n{"-" * 40}\n'.join(trace.text))
 
 
@@ -260,7 +261,7 @@ def _evaluate(args):
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
-    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, orders=args.orders, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
+    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
 def _check(args):
@@ -362,12 +363,14 @@ def parser() -> argparse.ArgumentParser:
     options(v, prompt=(str, 'text that the samples keep; ____ is a hole of one token, ____{3} of three, ____{2-5} of two to five'), batch=(1, 'number of samples'), length=(int, 'tokens; default the block size'),
             steps=(20, 'denoising steps'), sampler=('ancestral', 'which positions first: ancestral, first-hitting, fixed, left-to-right, confidence, margin, entropy or adaptive'), temperature=(1.0, 'of the choice'),
             top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'), min_p=(float, 'choose among tokens with at least this share of the probability of the likeliest'),
-            repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
+            repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), remask=(str, 'second thoughts of the sampler ancestral: cap, rescale or confidence'), remask_rate=(0.05, 'their rate'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
     v = verb(_evaluate, 'likelihood and diversity of a trained model')
     model(v)
-    options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'),
+    options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'), steps=(int, 'denoising steps of them; default as many as tokens'), temperature=(1.0, 'of the choice'),
+            top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'),
             orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model (with the package transformers), for generation perplexity'), seed=(0, 'of masks and draws'))
     v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
+    v.add_argument('--sliding', action='store_true', help='the bound of the whole split as one running text, too')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
     verb(_runs, 'list the runs under outputs/')
     verb(_compare, 'several runs side by side: what sets them apart, and their summaries').add_argument('runs', nargs='+', metavar='RUN')
