@@ -166,7 +166,7 @@ class Choice(NamedTuple):
 
 def _over(x, device):
     "`x` on the device, without waiting for what the device is doing."
-    return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else x.to(device)
+    return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' and not x.is_cuda else x.to(device)
 
 
 def _features(forward, tokens, t, cond, micro):
@@ -174,9 +174,9 @@ def _features(forward, tokens, t, cond, micro):
     model, size = forward.model, micro or len(tokens)
     found = []
     for i in range(0, len(tokens), size):
-        own = torch.arange(i, i + size).clamp(max=len(tokens) - 1)
+        own = torch.arange(i, i + size, device=tokens.device).clamp(max=len(tokens) - 1)
         times = torch.full((size,), t, device=model.device) if model.config.time_input else None
-        found.append(forward(_over(tokens if size == len(tokens) else tokens[own], model.device), times, None if cond is None else cond[own]))
+        found.append(forward(tokens if size == len(tokens) else tokens[own], times, None if cond is None else cond[own]))
     return (found[0] if len(found) == 1 else torch.cat(found))[:len(tokens)]
 
 
@@ -200,7 +200,7 @@ def _scores(model, features, masked, score, micro):
 
 
 def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t):
-    "New tokens at some positions, with the confidence and candidates of the model."
+    "New tokens at some positions, on the device, and a function that waits for them and gives them with the confidence and candidates of the model."
     device, vocab_size = model.device, model.config.vocab_size
     found, finite = [], []
     at, u = _over(tokens[rows, columns], device), _over(u, device)
@@ -217,16 +217,28 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
         best = likeliest(p, k)
         own = p.gather(1, new.clamp(max=vocab_size - 1)[:, None])[:, 0]
         found.append((new, torch.where(new < vocab_size, own, torch.nan).float(), best.ids, best.probabilities.float()))
-    home = [torch.cat(parts).to('cpu', non_blocking=True) for parts in zip(*found)]
-    if not torch.stack(finite).all():  # this waits for the device, and so for the copies
-        raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
-    return home
+    there = [*(torch.cat(parts) for parts in zip(*found)), torch.stack(finite)]
+    home = [x.to('cpu', non_blocking=True) for x in there]
+    copied = torch.cuda.current_stream(device).record_event() if device.type == 'cuda' else None
+
+    def arrived():
+        if copied: copied.synchronize()
+        if not home[-1].all():
+            raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
+        return home[:-1]
+    return there[0], arrived
+
+
+def _early(device):
+    "Whether the next pass begins before a step is handed out: where it does not take the processor's time."
+    return device.type == 'cuda'
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
-    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many.
+    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many. On a GPU
+    the pass of the next step has begun when a step is handed out; if that is edited, it is made again.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
@@ -328,7 +340,15 @@ class _Run:
         priority, passes, chances = uniform(seed, _ORDER, index, place), 0, torch.full(tokens.shape, torch.nan, dtype=torch.float64)
         none, empty = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
         nothing = none, none, empty, Candidates(torch.zeros(0, k, dtype=torch.int64), torch.zeros(0, k))
-        before = tokens.clone()
+        before, ahead = tokens.clone(), None
+
+        def rate_of(number):
+            "The probability that the process reveals a masked position in a step."
+            a_t, a_s = (process.schedule.alpha(grid[i]) for i in (number - 1, number))
+            return 1.0 if number == steps else ((a_s - a_t) / (1 - a_t)).item()
+
+        def asks(masked, rate): return bool(masked.any() and (order.score or masked.sum() * rate > 8))
+
         yield (step := Step(0, steps, 1.0, tokens, *nothing, 0, ~free, vocab_size, model.tokenizer))
         for number in tqdm(range(1, steps + 1), 'denoising', disable=not self.progress, leave=False):
             tokens, t, s = step.tokens.clone(), grid[number - 1], grid[number]
@@ -337,18 +357,18 @@ class _Run:
             if edited.any() and not 0 <= tokens.min() <= tokens.max() <= vocab_size:
                 raise ValueError(f'step {number - 1}: ids from {tokens.min()} to {tokens.max()} were put into a text: expected 0 to {vocab_size - 1}, or the mask {vocab_size}')
             if not reveals and edited.any():
-                if masked.any(): raise ValueError(f'step {number - 1}: a mask was put into a text of the process {model.process["name"]!r}, which has none to reveal: put a token')
+                if (masked & edited).any(): raise ValueError(f'step {number - 1}: a mask was put into a text of the process {model.process["name"]!r}, which has none to reveal: put a token')
                 free = free & ~edited
             if reveals and not remask and not masked.any() and not edited.any(): return
-            features, back = None, torch.zeros_like(free)
+            features, back, given = None if edited.any() else ahead, torch.zeros_like(free), ~free if prompt is None else prompt
+            ahead = None
             if reveals:
-                a_t, a_s = process.schedule.alpha(t), process.schedule.alpha(s)
                 if remask:
-                    sigma, rate = remask.rates(a_t, a_s, chances)
+                    sigma, rate = remask.rates(process.schedule.alpha(t), process.schedule.alpha(s), chances)
                     back = ~masked & (uniform(seed, _REMASK, index, base + number, place) < sigma)
-                rate = 1.0 if number == steps else (rate if remask else (a_s - a_t) / (1 - a_t)).item()
+                rate = rate.item() if remask and number < steps else rate_of(number)
                 score, revealed = None, masked  # whatever is left is revealed in the last step
-                if masked.any() and (order.score or masked.sum() * rate > 8): features = self._features(tokens, t, ~free if prompt is None else prompt)  # a GPU works on it while the order is found here
+                if features is None and asks(masked, rate): here, features = self._features(tokens, t, given)  # a GPU works on it while the order is found here
                 if order.score and features: score = _scores(model, features, masked, order.score, self.micro)
                 if masked.any() and number < steps:
                     revealed = masked & order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score))
@@ -359,9 +379,12 @@ class _Run:
                 law = lambda p, at: process.posterior(at, p.double(), s.to(at.device).expand(len(at)), t.to(at.device).expand(len(at)))
             new = None
             if len(rows):
-                if features is None: features = self._features(tokens, t, ~free if prompt is None else prompt)
+                if features is None: here, features = self._features(tokens, t, given)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
-                with _evaluating(model): new, confidence, ids, values = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
+                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
+                if _early(model.device) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
+                    here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there), s, given)
+                new, confidence, ids, values = arrived()
             passes += len(features or ())
             edited[rows, columns] = False  # drawn in this step
             parts = [_undrawn((edited | back).nonzero(as_tuple=True), k)]
@@ -376,10 +399,10 @@ class _Run:
             yield (step := Step(number, steps, s.item(), tokens, rows, columns, confidence, Candidates(ids, values), passes, ~free, vocab_size, model.tokenizer))
 
     def _features(self, tokens, t, prompt):
-        "Features of the tokens and, for guidance where there is a prompt, of the tokens without it."
-        with _evaluating(self.model):
-            texts = [tokens, tokens.masked_fill(prompt, self.model.config.vocab_size)] if self.choice.guidance and prompt.any() else [tokens]
-            return [_features(self.forward, x, t.item(), self.cond, self.micro) for x in texts]
+        "The tokens on the device, and the features of them and, for guidance where there is a prompt, of the tokens without it."
+        device, texts = self.model.device, [_over(tokens, self.model.device)]
+        if self.choice.guidance and prompt.any(): texts.append(texts[0].masked_fill(_over(prompt, device), self.model.config.vocab_size))
+        with _evaluating(self.model): return texts[0], [_features(self.forward, x, t.item(), self.cond, self.micro) for x in texts]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
 def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
