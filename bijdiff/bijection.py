@@ -23,7 +23,7 @@ class Context:
     """What a branch may depend on besides the other stream; forward and inverse need the same one."""
     cond: Tensor | None = None            # (B, D) float32 conditioning vector (time, class); differentiable
     attention_mask: Tensor | None = None  # (B, L) bool, True where a position may be attended to
-    key: int | None = None                # random key of this call, from which dropout masks follow; None: no dropout
+    key: int | Tensor | None = None       # what dropout masks follow from, of this call or (B,) int64 of random bits; None: no dropout
     guard: Guard | None = None            # collects the range test; None: every public call tests and raises by itself
     tape: object = None                   # what the parts of a reversible chain hand on to each other
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bijection import _Tap, displace
-from .chain import random_bits, uniform
+from .chain import uniform
 
 try:
     import triton
@@ -196,10 +196,10 @@ def _mix(q, k, v, mask, causal, scale):
 
 
 def _dropout(y, share, key):
-    "Zero a share of the elements: which ones is a function of the key and the element."
+    "Zero a share of the elements of `y` (B, L, D): which ones of a text is a function of its `key` (B,) and the element within it."
     if key is None: return y
-    element = torch.arange(y.numel(), device=y.device).view(y.shape)
-    return y * (uniform(key, element, dtype=torch.float32) >= share) / (1 - share)
+    element = torch.arange(y[0].numel(), device=y.device).view(y.shape[1:])
+    return y * (uniform(key[:, None, None], element, dtype=torch.float32) >= share) / (1 - share)
 
 
 def _land(y, x, goal, sign, lattice): return y if goal is None else (*displace(goal, y, sign, lattice), _Tap.apply(x))
@@ -237,7 +237,7 @@ class _Branch(nn.Module):
 
     def _call(self, f, x, context, land, *rest):
         c, key = self.config, None
-        if c.dropout and context is not None and context.key is not None: key = random_bits(context.key, self.salt).to(x.device)
+        if c.dropout and context is not None and context.key is not None: key = context.key + self.salt
         cond = None if context is None else context.cond
         if c.compile: f = _compiled(f, 'aot_eager_decomp_partition') if _pretend else _compiled(f)
         return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)

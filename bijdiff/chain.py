@@ -51,7 +51,7 @@ class _Tape:
 
 
 def _read_besides_streams(bijection, context):
-    context = [(f'{name} in the context', t) for name in ('cond', 'attention_mask') if (t := getattr(context, name)) is not None]
+    context = [(f'{name} in the context', t) for name in ('cond', 'attention_mask', 'key') if isinstance(t := getattr(context, name), Tensor)]
     return [*context, *((f'parameter {name}', p) for name, p in bijection.named_parameters())]
 
 

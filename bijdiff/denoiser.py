@@ -129,7 +129,9 @@ class _Denoiser(nn.Module):
             wave = 1000 * t.float()[:, None] * rate
             with torch.autocast(t.device.type, enabled=False): vector = F.linear(torch.cat((wave.cos(), wave.sin()), -1), self.time)
         if cond is not None: vector = self.classes[cond] + (0 if vector is None else vector)
-        key = None if not self.training else torch.as_tensor(key) if key is not None else torch.randint(2**62, ()) if c.dropout else None
+        if not (self.training and c.dropout): key = None
+        elif key is None or torch.as_tensor(key).ndim == 0: key = random_bits(torch.randint(2**62, ()) if key is None else key, torch.arange(len(tokens), device=tokens.device))
+        elif key.shape != tokens.shape[:1]: raise ValueError(f'key {tuple(key.shape)}: expected a number, or one for each of {len(tokens)} texts')
         return Context(None if vector is None else F.silu(vector), attention_mask, key, guard)
 
     def forward(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
@@ -137,7 +139,7 @@ class _Denoiser(nn.Module):
         """Logits `(B, L, V)` float32 for `tokens` `(B, L)` int64 in [0, V], where V is the mask.
 
         `t` (B,): diffusion time, for models with a time input; `cond` (B,) int64: class; `attention_mask` (B, L) bool: True where a
-        position may be attended to; `key`: what dropout masks follow from in training; `guard`: takes over the range test
+        position may be attended to; `key`: what dropout masks follow from in training, a number or (B,) int64 of random bits, for each text its own; `guard`: takes over the range test
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 

@@ -90,7 +90,7 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
         if model.config.conditions: model.hidden = partial(model.hidden, cond=torch.zeros_like(tokens[:, 0], device=model.device))  # the training loss knows no classes
         for trunk.memory in MEMORY:
             guard = Guard()
-            loss = training_loss(model, batch, guard, key=seed)
+            loss = training_loss(model, batch, guard)
             out[trunk.memory] = dict(zip(names, torch.autograd.grad(loss, [model.get_parameter(n) for n in names])))
             guard.check()
     finally:
@@ -138,7 +138,7 @@ def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, i
     if device.type != 'cuda': raise ValueError(f'peak memory is measured on a GPU, the model is on {device}')
     rank = torch.arange(len(tokens))
     batch = training_batch(tokens.cpu(), torch.zeros_like(rank), rank, process, 0, model.config.vocab_size).to(device)
-    def step(): training_loss(model, batch, Guard(), key=0).backward()
+    def step(): training_loss(model, batch, Guard()).backward()
     for p in model.parameters(): p.grad = torch.zeros_like(p)
     for _ in range(2): step()
     torch.cuda.synchronize()

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .chain import uniform
+from .chain import random_bits, uniform
 from .head import head_loss
 from .lattice import Guard
 from .noise import Absorbing, LeftToRight, get_process
 
 # %% ../nbs/06_objective.ipynb #f1eef1a7
 _PHI = (5**0.5 - 1) / 2
-_TIME, _NOISE, _EVAL = 1, 2, 3  # what a random number is for: a counter of its own
+_TIME, _NOISE, _EVAL, _DROPOUT = 1, 2, 3, 4  # what a random number is for: a counter of its own
 
 
 @dataclass
@@ -33,6 +33,7 @@ class TrainingBatch:
     target: Tensor  # (N,) int64, their clean tokens
     weight: Tensor  # (N,) float32, such that sum(weight * row_loss) is in nats per token
     process: object = Absorbing()
+    key: Tensor | None = None  # (B,) int64, what the dropout masks of each text follow from; None: drawn anew in each forward pass
 
     def _map(self, f): return replace(self, **{k.name: f(v) for k in fields(self) if isinstance(v := getattr(self, k.name), Tensor)})
     def to(self, device) -> 'TrainingBatch':
@@ -74,18 +75,20 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
     u = uniform(seed, _NOISE, epoch[:, None], rank[:, None], torch.arange(l))
     if isinstance(process, Absorbing):
         n = ((1 - process.schedule.alpha(t)) * l).long().clamp(max=l - 1) + 1
-        return _masked(tokens, n, -process.schedule.alpha_prime(t) * slope / b, u, process, vocab_size)
-    batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
-    return batch if isinstance(process, LeftToRight) else replace(batch, weight=batch.weight * slope.float().repeat_interleave(l)[batch.index])
+        batch = _masked(tokens, n, -process.schedule.alpha_prime(t) * slope / b, u, process, vocab_size)
+    else:
+        batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
+        if not isinstance(process, LeftToRight): batch.weight *= slope.float().repeat_interleave(l)[batch.index]
+    return replace(batch, key=random_bits(seed, _DROPOUT, epoch, rank))
 
 # %% ../nbs/06_objective.ipynb #f08e2460
-def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, key: int | Tensor | None = None, chunk: int | None = None) -> Tensor:
+def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk: int | None = None) -> Tensor:
     """The training estimate of the NELBO, a scalar in nats per token, differentiable.
 
-    `guard` and `key` go to the model; `chunk` is the number of rows whose logits exist at once (default as `head_loss` chooses)."""
+    `guard` goes to the model; `chunk` is the number of rows whose logits exist at once (default as `head_loss` chooses)."""
     c = model.config
     t = batch.t if c.time_input else None
-    hidden = model.hidden(batch.noisy, t, guard=guard, key=key).flatten(0, 1).index_select(0, batch.index)
+    hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
     return head_loss(batch.process, hidden, model.head_weight, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)
 

@@ -27,14 +27,13 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """The training loss of `model` as a module of its own, `(batch, guard, key) -> loss`, for those that wrap modules."""
+    """The training loss of `model` as a module of its own, `(batch, guard) -> loss`, for those that wrap modules."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: TrainingBatch, guard: Guard | None = None, key: int | Tensor | None = None) -> Tensor:
-        return training_loss(self.model, batch, guard, key)
+    def forward(self, batch: TrainingBatch, guard: Guard | None = None) -> Tensor: return training_loss(self.model, batch, guard)
 
 
 class TrainingStep:
@@ -76,33 +75,32 @@ class TrainingStep:
         self.optimizers.zero_grad()
         return norm, gate
 
-    def __call__(self, parts: list[TrainingBatch], scale: float = 1.0, keys: list[int | Tensor] | None = None) -> Outcome:
-        """Take a step at `scale` times the learning rates; `parts` are weighted equally, their gradients summed; `keys`: what their dropout masks follow from."""
+    def __call__(self, parts: list[TrainingBatch], scale: float = 1.0) -> Outcome:
+        """Take a step at `scale` times the learning rates; `parts` are weighted equally, their gradients summed."""
         self.optimizers.set_scale(scale)
         if self.ema: self.ema.set_weight()
-        keys, device = keys or [None] * len(parts), self.model.device
-        if not self.record: return self._run([part.to(device) for part in parts], keys)
+        device = self.model.device
+        if not self.record: return self._run([part.to(device) for part in parts])
         parts = [part.padded(512) for part in parts]
         shape = tuple((part.noisy.shape, len(part.index)) for part in parts)
-        if shape in self.recordings: return self._replay(shape, parts, keys)
+        if shape in self.recordings: return self._replay(shape, parts)
         here = [part.to(device) for part in parts]
         self.seen[shape] = self.seen.get(shape, 0) + 1
-        if self.seen[shape] <= self.warmup: return self._run(here, keys)
-        keys = [None if key is None else torch.as_tensor(key).to(device) for key in keys]
+        if self.seen[shape] <= self.warmup: return self._run(here)
         graph = torch.cuda.CUDAGraph()  # a thread of the loader may pin memory meanwhile
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'): outcome = self._run(here, keys)
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'): outcome = self._run(here)
         self.pool = graph.pool()
-        self.recordings[shape] = graph, here, keys, outcome
-        return self._replay(shape, parts, keys)
+        self.recordings[shape] = graph, here, outcome
+        return self._replay(shape, parts)
 
-    def _run(self, parts, keys):
+    def _run(self, parts):
         guard, loss, self.norms = Guard(), 0, []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
-        for i, (part, key) in enumerate(zip(parts, keys), 1):
+        for i, part in enumerate(parts, 1):
             last = i == len(parts)  # gradients are averaged once
             if self.shards: self.objective.set_requires_gradient_sync(last)
             with nullcontext() if last or self.shards or self.world.size == 1 else self.objective.no_sync():
-                share = self.objective(part, guard, key) / len(parts)
+                share = self.objective(part, guard) / len(parts)
                 if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
                 share.backward()
             loss = loss + share.detach()
@@ -117,10 +115,8 @@ class TrainingStep:
 
     def _peak(self, guard, loss): return (guard.peak if guard.seen else torch.zeros_like(loss)).detach().nan_to_num(nan=torch.inf)
 
-    def _replay(self, shape, parts, keys):
-        graph, places, key_places, outcome = self.recordings[shape]
+    def _replay(self, shape, parts):
+        graph, places, outcome = self.recordings[shape]
         for place, part in zip(places, parts): place.copy_(part)
-        for place, key in zip(key_places, keys):
-            if place is not None: place.copy_(torch.as_tensor(key), non_blocking=True)
         with torch.cuda.device(self.model.device): graph.replay()
         return outcome

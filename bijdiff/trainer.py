@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .chain import random_bits
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
 from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
@@ -154,8 +153,8 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     """Train as `config` says, or resume, in the run's folder under `root`/outputs (default: of the project).
 
     `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
-    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. The number of processes changes no loss but by the order of sums; with dropout, masks are drawn for each part of a
-    batch, so that this holds for equal `accumulation` times processes only.
+    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. Neither the number of processes nor `accumulation`
+    changes a loss but by the order of sums.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
@@ -246,9 +245,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     with requests() as asked:
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
-            parts = range(config.accumulation)
-            keys = [random_bits(config.seed, step, part * world.size + world.rank) for part in parts] if config.dropout else None
-            try: outcome = take_step([next(batches) for _ in parts], scale, keys)
+            try: outcome = take_step([next(batches) for _ in range(config.accumulation)], scale)
             except torch.OutOfMemoryError as e:
                 peak = plan(shape, share, **how).peak_bytes
                 raise torch.OutOfMemoryError(f'step {step + 1} is out of memory, it was predicted to need {peak / 2**30:.1f} GiB: {remedies(shape, share, 0.8 * peak, **how)}') from e
