@@ -66,10 +66,10 @@ def _rms(x: Tensor) -> Tensor:
 
 
 def _norm(x, gain, modulation, cond):
-    "RMSNorm in float32, its gain modulated by the conditioning vector (B, D) if there is one."
+    "RMSNorm in float32, scaled and shifted by the conditioning vector (B, D), channel by channel with `modulation` (2, D), if there is one."
     h = _rms(x) * gain
     if cond is None: return h
-    scale, shift = F.linear(cond, modulation)[:, None].chunk(2, -1)
+    scale, shift = cond[:, None] * modulation[:, None, None]
     return h * (1 + scale) + shift
 
 # %% ../nbs/04a_branch.ipynb #ec539722
@@ -230,7 +230,7 @@ class _Branch(nn.Module):
         self.gain = nn.Parameter(torch.ones(d))
         self.inward = nn.Parameter(torch.randn(inner, d) / d**0.5)
         self.outward = nn.Parameter(torch.zeros(d, outer))
-        self.modulation = nn.Parameter(torch.zeros(2 * d, d)) if config.time_input or config.conditions else None
+        self.modulation = nn.Parameter(torch.zeros(2, d)) if config.time_input or config.conditions else None
 
     def forward(self, x, context=None): return self._run(x, context)
     def displace(self, goal, x, sign, lattice, context=None): return self._run(x, context, goal, sign, lattice)

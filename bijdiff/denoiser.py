@@ -165,11 +165,11 @@ class _Denoiser(nn.Module):
 
     @torch.no_grad()
     def draw_weights(self, scale: float = 1.0, seed: int = 0) -> '_Denoiser':
-        """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1."""
+        """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1; what time and class do, from `N(0, 1/4)`."""
         g, roles = torch.Generator(self.device).manual_seed(seed), self.parameter_roles()
         for name, p in self.named_parameters():
-            if roles[name] == 'matrix' or name.endswith('modulation'):
-                p.copy_(torch.randn(p.shape, generator=g, device=g.device) * scale / p.shape[1]**0.5)
+            if roles[name] == 'matrix': p.copy_(torch.randn(p.shape, generator=g, device=g.device) * scale / p.shape[1]**0.5)
+            elif name.endswith('modulation'): p.copy_(torch.randn(p.shape, generator=g, device=g.device) / 2)
         return self
 
     def collisions(self) -> list[list[int]]:
