@@ -229,16 +229,16 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
     return there[0], arrived
 
 
-def _early(device):
-    "Whether the next pass begins before a step is handed out: where it does not take the processor's time."
-    return device.type == 'cuda'
+def _early(tokens):
+    "Whether the next pass over so many tokens on a device begins before a step is handed out: where it takes longer than to prepare it."
+    return tokens.is_cuda and tokens.numel() >= 4096
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
     """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many. On a GPU
-    the pass of the next step has begun when a step is handed out; if that is edited, it is made again.
+    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
@@ -382,7 +382,7 @@ class _Run:
                 if features is None: here, features = self._features(tokens, t, given)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
                 with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
-                if _early(model.device) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
+                if _early(here) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
                     here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there), s, given)
                 new, confidence, ids, values = arrived()
             passes += len(features or ())
