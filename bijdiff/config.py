@@ -79,6 +79,7 @@ class TrainConfig:
     optimizer: str = _option('muon', 'muon (AdamW beside it for embeddings and gains) or adamw')
     compact: bool = _option(False, 'save memory for large models: each layer is updated, and clipped, as soon as it has its gradients, and the momentum of muon is kept in bfloat16')
     eight_bit: bool = _option(False, 'keep the states of AdamW in eight bits; needs the package torchao')
+    bf16_weights: bool = _option(False, 'keep the matrices of branches in bfloat16, rounded at random when they are updated, so that small updates count on average')
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: 3e-3 beside muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
@@ -120,6 +121,8 @@ class TrainConfig:
             if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed, averaged nor recorded, and the momentum is that of muon: leave {other} unset')
         for other in ('shard', 'graphs'):
             if self.eight_bit and getattr(self, other): raise ValueError(f'eight_bit does not go with {other}: scales belong to many weights at once, and the step waits for the device: leave one of them unset')
+        if self.bf16_weights and self.optimizer != 'muon': raise ValueError(f'bf16_weights does not go with optimizer {self.optimizer!r}: it is muon that rounds at random: leave one of them unset')
+        if self.bf16_weights and self.shard: raise ValueError('bf16_weights does not go with shard: weights that are spread together have one precision: leave one of them unset')
         if self.shard and self.compact: raise ValueError('shard does not go with compact: gradients that are used up at once cannot be spread over processes: leave one of them unset')
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:

@@ -22,7 +22,7 @@ from .branch import as_on_gpu
 from .denoiser import DenoiserConfig, build
 from .head import chunk_rows
 from .lattice import Guard
-from .optim import OPTIMIZERS
+from .optim import OPTIMIZERS, matrices_in_bfloat16
 
 # %% ../nbs/13_plan.ipynb #b3c3bad0
 @functools.cache
@@ -61,15 +61,16 @@ def _saved_by(f, x, weights) -> _Saved:
     return _Saved((sum(t.untyped_storage().nbytes() for t in kept.values()) - copies) / x.shape[1], copies)
 
 
-def _probe(config: DenoiserConfig) -> tuple[_Saved, _Saved, _Saved]:
+def _probe(config: DenoiserConfig, bf16_weights: bool = False) -> tuple[_Saved, _Saved, _Saved]:
     "What an attention coupling, an MLP coupling and the rest of the model keep, in bytes."
-    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', kept_layers=0, time_input=False, conditions=0))  # 63 is odd, as no width is: an activation never has the shape of a weight
+    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', kept_layers=0, time_input=False, conditions=0), bf16_weights)  # 63 is odd, as no width is: an activation never has the shape of a weight
 
 
 @functools.cache
-def _probe_like(config):
+def _probe_like(config, bf16_weights):
     with torch.random.fork_rng(devices=[]), as_on_gpu():
         model = build(config).draw_weights()
+        if bf16_weights: matrices_in_bfloat16(model)
         tokens, x = torch.zeros(1, config.block_size, dtype=torch.int64), torch.randn(1, config.block_size, config.width).round().requires_grad_()
         parts = [_saved_by(lambda x: b(x) if config.kind == 'residual' else b((x, x), Context(guard=Guard())), x, list(b.parameters())) for b in model.trunk]
         whole = _saved_by(model.hidden, tokens, [p for n, p in model.named_parameters() if n != 'table'])
@@ -130,18 +131,19 @@ class Plan:
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
 
 
-def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> Plan:
+def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> Plan:
     """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU. What validates or samples a model that is spread is not counted: see `judging_bytes`.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `bf16_weights`: whether matrices and their gradients are in bfloat16; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
     n, c, muon = parameter_elements(config), config, optimizer == 'muon'
     adam = sum(n.values()) - n['matrix'] * muon  # weights that AdamW updates
     total, tokens = sum(n.values()), batch_size // accumulation * c.block_size  # of one part
-    attention, mlp, rest = _probe(c)
+    weights = 4 * total - 2 * n['matrix'] * bf16_weights               # bytes, and as many of gradients
+    attention, mlp, rest = _probe(c, bf16_weights)
     stream, branch = 4 * c.width, max(attention.token, mlp.token)      # bytes a token
     branches = 2 * c.layers
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
@@ -153,15 +155,15 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(4 * shape.numel() * (1 if compact else number) for shape, number in matrices.items())
-    layer = 4 * max(n['matrix'] // c.layers, c.vocab_size * c.width)  # weights of a layer, or of the embedding
-    gradients = layer if compact else 4 * total // shards + layer * (shards > 1)
+    layer = max((2 if bf16_weights else 4) * n['matrix'] // c.layers, 4 * c.vocab_size * c.width)  # weights of a layer, or of the embedding
+    gradients = layer if compact else weights // shards + layer * (shards > 1)
     forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(5 * number * (4 * min(shape)**2 * max(shape) + 2 * min(shape)**3) for shape, number in matrices.items()) * muon
-    held = 4 * total // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
+    held = weights // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
     return Plan(
         c, batch_size,
-        {'weights': 4 * total // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards},
+        {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards},
         {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
@@ -170,9 +172,9 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 100 * total)  # fitted, see above; 100 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
-def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
+def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
     """The changes with which a step stays within `limit` bytes, as parameters of a run, each with its plan; empty if it fits as it is, or nothing helps. Arguments as for `plan`."""
-    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, processes=processes, shards=shards, time_power=time_power), {}
+    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, bf16_weights=bf16_weights, processes=processes, shards=shards, time_power=time_power), {}
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
@@ -187,7 +189,10 @@ def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer:
                            + ['compact true'] * (tight and not compact))
                 if changes: found[' and '.join(changes)] = there
                 break
-    return found
+    if found or bf16_weights or optimizer != 'muon' or shards > 1: return found
+    how |= dict(bf16_weights=True, accumulation=accumulation, compact=compact)
+    if (there := plan(config, batch_size, **how)).peak_bytes <= limit: return {'bf16_weights true': there}
+    return {f'{change} and bf16_weights true': there for change, there in fitting(config, batch_size, limit, **how).items()}
 
 
 _gib = lambda n: f'{n / 2**30:.1f} GiB'

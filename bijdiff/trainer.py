@@ -34,7 +34,7 @@ from .lattice import LatticeOverflow
 from .metrics import evaluate
 from .noise import Absorbing, get_process
 from .objective import nelbo, training_batch
-from .optim import Ema, build_optimizer, lr_scale
+from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
 from .parallel import World, run_workers
 from .plan import advise, plan, remedies
 from .sampler import Trace, sample
@@ -182,10 +182,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     process = get_process('lefttoright' if config.causal else config.process, config.schedule)
     for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
     shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, processes=world.size, shards=world.size if config.shard else 1,
+    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, bf16_weights=config.bf16_weights, processes=world.size, shards=world.size if config.shard else 1,
                time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
     if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
     model = build(shape).train()
+    if config.bf16_weights: matrices_in_bfloat16(model)
     model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
     shards = Shards(world, Objective(model)) if config.shard else None
     fused = shape.compile and device.type == 'cuda'
