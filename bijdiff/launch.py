@@ -239,7 +239,7 @@ def _sample(args):
     from bijdiff.orders import Remask
     from bijdiff.sampler import sample
     trace = sample(_load(args), batch_size=args.batch, length=args.length, steps=args.steps, sampler=args.sampler, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
-                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed)
+                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, anneal=args.anneal, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed)
     print(f'\n{"-" * 40}\n'.join(trace.text))
 
 
@@ -364,6 +364,7 @@ def parser() -> argparse.ArgumentParser:
             steps=(20, 'denoising steps'), sampler=('ancestral', 'which positions first: ancestral, first-hitting, fixed, left-to-right, confidence, margin, entropy or adaptive'), temperature=(1.0, 'of the choice'),
             top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'), min_p=(float, 'choose among tokens with at least this share of the probability of the likeliest'),
             repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), remask=(str, 'second thoughts of the sampler ancestral: cap, rescale or confidence'), remask_rate=(0.05, 'their rate'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
+    v.add_argument('--anneal', action='store_true', help='a plain choice at first, what is asked for at the end')
     v = verb(_evaluate, 'likelihood and diversity of a trained model')
     model(v)
     options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'), steps=(int, 'denoising steps of them; default as many as tokens'), temperature=(1.0, 'of the choice'),

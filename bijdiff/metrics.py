@@ -199,7 +199,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
     pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
-    `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
+    `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `anneal`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
     what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
@@ -237,7 +237,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         real = torch.from_numpy(text[np.linspace(0, len(text) - 1, blocks_of).round().astype(int)].astype(np.int64)).flatten()
         drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
         width, how_drawn, again = trace.tokens.shape[1], trace.settings, trace.settings.get('remask')
-        result |= dict(samples=len(trace), sample_length=width, sample_steps=trace.steps, sample_passes=trace.passes, **{k: how_drawn.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'block')}, remask=again and str(Remask(**again)),
+        result |= dict(samples=len(trace), sample_length=width, sample_steps=trace.steps, sample_passes=trace.passes, **{k: how_drawn.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'anneal', 'block')}, remask=again and str(Remask(**again)),
                        mask_share=mask_share(trace.tokens, trace.mask_id), distinct_share=distinct_share(trace.tokens), pooled_tokens=len(drawn), pooled_distinct_share=distinct_share(drawn), data_pooled_distinct_share=distinct_share(real),
                        unigram_entropy=unigram_entropy(drawn), data_unigram_entropy=unigram_entropy(real))
         if width >= 4: result |= dict(distinct_2=distinct_n(trace.tokens, 2), distinct_3=distinct_n(trace.tokens, 3), repetition_4=repetition(trace.tokens))

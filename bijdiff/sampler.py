@@ -162,6 +162,13 @@ class Choice(NamedTuple):
     min_p: float | None = None
     repetition: float = 1.0  # penalty for tokens that the text has already; 1: none
     guidance: float = 0.0    # how far to go beyond the prompt, away from what the model says without it
+    anneal: bool = False     # plain at first, what is asked for at the end
+
+    def at(self, t: float, vocab_size: int) -> 'Choice':
+        """What of it acts at diffusion time `t` in [0, 1]: all, unless it is annealed."""
+        if not self.anneal: return self
+        toward = lambda plain, asked: asked and plain + (asked - plain) * (1 - t)
+        return self._replace(temperature=toward(1.0, self.temperature) if self.temperature else t, top_k=self.top_k and round(self.top_k * (vocab_size / self.top_k)**t), top_p=toward(1.0, self.top_p), min_p=toward(0.0, self.min_p) or None, anneal=False)
 
 
 def _over(x, device):
@@ -235,7 +242,7 @@ def _early(tokens):
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
-            top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
+            top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
     """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many. On a GPU
     the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again.
@@ -244,6 +251,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
     `block`: write so many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, of which the latest tokens are read. `candidates`: how many to keep for each
     token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in whatever batch.
+    `anneal`: let `temperature`, `top_k`, `top_p` and `min_p` come in as diffusion time goes by, from none of them at the start to all at the end.
     Raises `ValueError` before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
     blocks: Arriola et al. 2025, arXiv:2503.09573."""
     c, process = model.config, get_process(**model.process)
@@ -274,7 +282,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
         if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
             raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
         cond = cond.to(model.device).expand(len(tokens))
-    run = _Run(model, Recorder(model), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance), cond, remask, seed,
+    run = _Run(model, Recorder(model), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
     return run.blocks(tokens, block) if block else run.steps_of(tokens)
 
@@ -381,7 +389,7 @@ class _Run:
             if len(rows):
                 if features is None: here, features = self._features(tokens, t, given)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
-                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice, law, k, self.micro, t.item())
+                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice.at(t.item(), vocab_size), law, k, self.micro, t.item())
                 if _early(here) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
                     here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there), s, given)
                 new, confidence, ids, values = arrived()
@@ -406,11 +414,11 @@ class _Run:
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
 def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
-           top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
+           top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
            block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Trace:
     """Texts from `model`, as a `Trace`: all steps of `denoise`, which has the same arguments and errors."""
-    settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance,
+    settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal,
                     remask=remask and asdict(remask), block=block, seed=seed, first=first, batch_invariant=batch_invariant)
-    stream = denoise(model, batch_size=batch_size, length=length, steps=steps, sampler=sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, prompt=prompt,
+    stream = denoise(model, batch_size=batch_size, length=length, steps=steps, sampler=sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal, prompt=prompt,
                      cond=cond, remask=remask, block=block, seed=seed, candidates=candidates, first=first, batch_invariant=batch_invariant, progress=progress)
     return Trace.collect(stream, settings)
