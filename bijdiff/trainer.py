@@ -31,7 +31,7 @@ from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
 from .lattice import LatticeOverflow
-from .metrics import evaluate
+from .metrics import distinct_share, evaluate, mask_share
 from .noise import Absorbing, get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
@@ -46,16 +46,17 @@ from .tokenizer import Tokenizer
 class Window:
     """Sums over the steps since the last line of metrics, on the device: `add` never synchronises, `read` and `check` do.
 
-    `.values`, float64: loss, gradient norm, steps, the first step that failed (0: none) and the largest stream there as a share of the lattice limit."""
+    `.values`, float64: loss, gradient norm, steps, the first step that failed (0: none), and the largest stream there, or so far, as a share of the lattice limit."""
 
     def __init__(self, device: torch.device): self.values = torch.zeros(5, dtype=torch.float64, device=device)
 
     def add(self, step: int, outcome: Outcome):
         """Take step `step` into account."""
         number = lambda x: torch.full_like(self.values[0], x)
-        first = (self.values[3] == 0) & ~outcome.gate
+        peak, whole = outcome.peak.double(), self.values[3] == 0
         self.values[:3] += torch.stack((outcome.loss.double(), outcome.norm.double(), number(1)))
-        self.values[3:] = torch.where(first, torch.stack((number(step), outcome.peak.double())), self.values[3:])
+        self.values[4] = torch.where(whole, torch.where(outcome.gate, torch.maximum(self.values[4], peak), peak), self.values[4])
+        self.values[3] = torch.where(whole & ~outcome.gate, number(step), self.values[3])
 
     def check(self):
         """Raise `LatticeOverflow` or `FloatingPointError` if a step failed."""
@@ -65,12 +66,12 @@ class Window:
         if 1 <= peak < float('inf'): raise LatticeOverflow(f'step {step:.0f}: a stream reached {peak:.3g} of the lattice limit: {advice}')
         raise FloatingPointError(f'step {step:.0f}: the loss or its gradient is not finite: {advice}')
 
-    def read(self) -> tuple[float, float]:
-        """The mean loss and the mean gradient norm; starts a new window."""
+    def read(self) -> tuple[float, float, float]:
+        """The mean loss, the mean gradient norm and the largest stream as a share of the lattice limit; starts a new window."""
         self.check()
-        loss, norm, steps, *_ = self.values.tolist()
+        loss, norm, steps, _, peak = self.values.tolist()
         self.values.zero_()
-        return loss / steps, norm / steps
+        return loss / steps, norm / steps, peak
 
 # %% ../nbs/14_trainer.ipynb #73fc8b27
 def device_readings(device: torch.device) -> dict:
@@ -256,8 +257,8 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             bar.update(tokens)
 
             if step % config.log_every == 0 or step == total:
-                loss, norm = window.read()
-                report('train', loss=loss, lr=float(optimizers.optimizers[0].param_groups[0]['lr']), grad_norm=norm, tokens=step * tokens)
+                loss, norm, peak = window.read()
+                report('train', loss=loss, lr=float(optimizers.optimizers[0].param_groups[0]['lr']), grad_norm=norm, tokens=step * tokens, **({'lattice_share': peak} if config.denoiser == 'bijective' else {}))
                 rate, lap = (step - lap[0]) * tokens / (clock.seconds - lap[1]), (step, clock.seconds)
                 report('time', seconds=clock.seconds, tokens_per_second=rate, **_joint(world.gather(device_readings(device))))
                 bar.set_postfix_str(f'step {step}, loss {loss:.3f}', refresh=False)
@@ -265,10 +266,13 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             if any(watched): window.check()
             if any(watched) and judges:
                 with clock.paused(), averaged() as judged:
-                    if watched[0] and leads: bound = nelbo(judged, corpus.valid[:config.eval_blocks].astype(np.int64), process, seed=config.seed)
-                    if watched[1] and leads and not config.causal: _keep_samples(folder, f'step-{step}', _sample(judged, config, 4))
+                    if watched[0] and leads: bound = nelbo(judged, _spread(corpus.valid, config.eval_blocks).astype(np.int64), process, seed=config.seed)
+                    if drawn := watched[1] and leads and not config.causal:
+                        trace = _sample(judged, config, 4)
+                        _keep_samples(folder, f'step-{step}', trace)
                 del judged  # which may be whole, on a GPU that has parts
                 if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr)
+                if drawn: report('samples', distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, vocab_size))
             stop = max(world.gather(asked[0] if asked else 0))
             if step % config.checkpoint_every == 0 or step == total or stop: checkpoint()
             if stop and step < total:
@@ -290,12 +294,18 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'])
     board.close()
     readings, gpu = [r for r in folder.records() if r['kind'] == 'time'], device.type == 'cuda'
+    if config.denoiser == 'bijective': result['lattice_share'] = max((r['lattice_share'] for r in folder.records() if 'lattice_share' in r), default=None)
     middle = lambda name: statistics.median([v for r in readings for k, v in r.items() if k.endswith(name)] or [float('nan')])
     folder.finish(dict(
         run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'],
         steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
         peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result, gpus=world.size,
         device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
+
+
+def _spread(blocks, count):
+    "So many of the blocks, at even distances: the beginning of a text may be easier than the rest."
+    return blocks[::max(1, len(blocks) // count)][:count]
 
 
 def _joint(readings: list[dict]) -> dict:
