@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .bijection import AdditiveCoupling, Context, Streams, _node
-from .branch import MLP, Attention, _rms
+from .branch import MLP, Attention, _rms, text_keys
 from .chain import MEMORY, Chain, random_bits
 from .lattice import Guard, Lattice
 from .tokenizer import Tokenizer
@@ -130,8 +130,7 @@ class _Denoiser(nn.Module):
             with torch.autocast(t.device.type, enabled=False): vector = F.linear(torch.cat((wave.cos(), wave.sin()), -1), self.time)
         if cond is not None: vector = self.classes[cond] + (0 if vector is None else vector)
         if not (self.training and c.dropout): key = None
-        elif key is None or torch.as_tensor(key).ndim == 0: key = random_bits(torch.randint(2**62, ()) if key is None else key, torch.arange(len(tokens), device=tokens.device))
-        elif key.shape != tokens.shape[:1]: raise ValueError(f'key {tuple(key.shape)}: expected a number, or one for each of {len(tokens)} texts')
+        else: key = text_keys(torch.randint(2**62, ()) if key is None else key, len(tokens), tokens.device)
         return Context(None if vector is None else F.silu(vector), attention_mask, key, guard)
 
     def forward(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,

@@ -53,7 +53,7 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
 def _rounded(x: Tensor, count: Tensor) -> Tensor:
     "`x` (any shape) float32 in bfloat16: one of its two neighbours at random, with mean `x`; which one is a function of `count` (0-d int64) and the element."
     noise = random_bits(count, torch.arange(x.numel(), device=x.device).view(x.shape)) & 0xFFFF
-    return ((x.view(torch.int32) + noise.int()) & -0x10000).view(torch.float32).bfloat16()
+    return torch.where(x.isfinite(), ((x.view(torch.int32) + noise.int()) & -0x10000).view(torch.float32), x).bfloat16()
 
 # %% ../nbs/11_optim.ipynb #651265c5
 @functools.cache

@@ -165,7 +165,7 @@ class Choice(NamedTuple):
     anneal: bool = False     # plain at first, what is asked for at the end
 
     def at(self, t: float, vocab_size: int) -> 'Choice':
-        """What of it acts at diffusion time `t` in [0, 1]: all, unless it is annealed."""
+        """What of it acts in a step that arrives at diffusion time `t` in [0, 1): all, unless it is annealed."""
         if not self.anneal: return self
         toward = lambda plain, asked: asked and plain + (asked - plain) * (1 - t)
         return self._replace(temperature=toward(1.0, self.temperature) if self.temperature else t, top_k=self.top_k and round(self.top_k * (vocab_size / self.top_k)**t), top_p=toward(1.0, self.top_p), min_p=toward(0.0, self.min_p) or None, anneal=False)
@@ -245,13 +245,13 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
     """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many. On a GPU
-    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again.
+    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
     `block`: write so many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, of which the latest tokens are read. `candidates`: how many to keep for each
     token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in whatever batch.
-    `anneal`: let `temperature`, `top_k`, `top_p` and `min_p` come in as diffusion time goes by, from none of them at the start to all at the end.
+    `anneal`: let `temperature`, `top_k`, `top_p` and `min_p` come in as diffusion time goes by, from next to nothing of them in the first of many steps to all in the last; with `block`, in each block anew.
     Raises `ValueError` before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
     blocks: Arriola et al. 2025, arXiv:2503.09573."""
     c, process = model.config, get_process(**model.process)
@@ -389,9 +389,9 @@ class _Run:
             if len(rows):
                 if features is None: here, features = self._features(tokens, t, given)
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
-                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice.at(t.item(), vocab_size), law, k, self.micro, t.item())
+                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice.at(s.item(), vocab_size), law, k, self.micro, t.item())
                 if _early(here) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
-                    here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there), s, given)
+                    here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there.clamp(max=vocab_size)), s, given)  # what is not a number draws anything
                 new, confidence, ids, values = arrived()
             passes += len(features or ())
             edited[rows, columns] = False  # drawn in this step

@@ -155,7 +155,7 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
 
     `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
     Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. Neither the number of processes nor `accumulation`
-    changes a loss but by the order of sums.
+    changes a loss but by the order of sums, which with `bf16_weights` are rounded on the way.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
@@ -305,7 +305,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
 
 def _spread(blocks, count):
     "So many of the blocks, at even distances: the beginning of a text may be easier than the rest."
-    return blocks[::max(1, len(blocks) // count)][:count]
+    return blocks[np.linspace(0, len(blocks) - 1, min(count, len(blocks))).round().astype(int)]
 
 
 def _joint(readings: list[dict]) -> dict:
