@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['notebooks_folder', 'find_notebook', 'read_value', 'declared', 'read_parameters', 'NotebookError', 'run_notebook',
-           'launch_run', 'sweep_runs', 'compare_runs', 'list_runs', 'find_model', 'parser', 'main']
+           'launch_run', 'sweep_runs', 'places', 'run_at_once', 'compare_runs', 'list_runs', 'find_model', 'parser',
+           'main']
 
 # %% ../nbs/15_launch.ipynb #d815aa54
 import argparse
@@ -14,8 +15,10 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from configparser import ConfigParser, Error
 from contextlib import suppress
 from itertools import product
@@ -165,6 +168,40 @@ def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str
     return runs
 
 
+def places(count: int) -> list[dict[str, str]]:
+    """What is set in the environments of `count` processes that work at once: GPUs of their own, where there are any, and their part of the cores. Raises `ValueError` for more processes than GPUs."""
+    import torch
+    if count < 1: raise ValueError(f'{count} at once: expected at least 1')
+    seen = os.environ.get('CUDA_VISIBLE_DEVICES')
+    gpus = [str(i) for i in range(torch.cuda.device_count())] if seen is None or not torch.cuda.is_available() else seen.split(',')
+    if 0 < len(gpus) < count: raise ValueError(f'{count} at once: there are {len(gpus)} GPUs, and each run needs one: ask for at most as many')
+    cores = max(1, len(os.sched_getaffinity(0)) // count)
+    return [{'OMP_NUM_THREADS': str(cores), **({'CUDA_VISIBLE_DEVICES': ','.join(gpus[i::count])} if gpus else {})} for i in range(count)]
+
+
+def run_at_once(commands: dict[str, list[str]], count: int):
+    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back. The rest goes on where one fails; then raises `NotebookError` with its last line. Ends all as Ctrl-C would where it is ended itself."""
+    free, waiting, going, failed = places(count), list(commands.items()), {}, {}
+    try:
+        while waiting or going:
+            while waiting and free:
+                (name, words), place, said = waiting.pop(0), free.pop(0), tempfile.TemporaryFile()
+                print(f'{len(commands) - len(waiting)} of {len(commands)}: {name}' + (f', GPU {gpu}' if (gpu := place.get('CUDA_VISIBLE_DEVICES')) else ''), flush=True)
+                going[name] = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **place}, start_new_session=True), place, said
+            time.sleep(0.1)
+            for name, (process, place, said) in list(going.items()):
+                if process.poll() is None: continue
+                said.seek(0)
+                lines = said.read().decode(errors='replace').split('\n')
+                if process.returncode: failed[name] = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
+                free.append(place)
+                del going[name]
+    finally:
+        for process, *_ in going.values(): process.send_signal(signal.SIGINT)
+        for process, *_ in going.values(): process.wait()
+    if failed: raise NotebookError(f'{len(failed)} of {len(commands)} runs failed: ' + '; '.join(f'{name}: {line}' for name, line in failed.items()))
+
+
 def compare_runs(runs: list[str]):
     """What sets `runs` (names or paths) apart, and their summaries, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
     import pandas as pd
@@ -220,9 +257,12 @@ def _sweep(args):
     for name, values in runs.items():  # whatever is wrong is found before the first run
         config = TrainConfig.from_dict(values)
         folders[name].compare(config.filled(folders[name].began()).to_dict(), FREE)
-    for i, (name, values) in enumerate(runs.items(), 1):
-        print(f'{i} of {len(runs)}: {name}')
-        if not folders[name].done: launch_run(notebook, values)
+    todo = {name: values for name, values in runs.items() if not folders[name].done}
+    if args.at_once == 1:
+        for i, (name, values) in enumerate(todo.items(), 1):
+            print(f'{i} of {len(todo)}: {name}')
+            launch_run(notebook, values)
+    else: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once)
     columns = [c for c in (*grid, 'nelbo', 'nelbo_stderr', 'word_perplexity', 'valid_share', 'tokens_per_second') if c]
     table = compare_runs(list(runs))
     for name in grid: table[name] = [values[name] for values in runs.values()]
@@ -378,6 +418,7 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_sweep, 'train once for every combination of values')
     v.add_argument('--run', required=True, help='the beginning of all run names')
     v.add_argument('-g', dest='grid', nargs=2, action='append', required=True, metavar=('NAME', 'V1,V2,...'), help='a parameter and the values that it takes')
+    options(v, at_once=(1, 'runs that work at the same time, each on GPUs of its own'))
     parameters(v)
     v = verb(_plan, 'predict memory and time of a configuration')
     options(v, preset=('workstation', 'size of the model'), batch=(16, 'blocks of one step'), block=(512, 'tokens of a block'), vocab=(8192, 'size of the vocabulary'),
