@@ -191,6 +191,11 @@ def confidence_interval(values, level: float = 0.95) -> tuple[float, float]:
     return float(values.mean()), float(quantile * values.std(ddof=1) / len(values)**0.5)
 
 # %% ../nbs/09_metrics.ipynb #3cd95e44
+def _spread(blocks, count):
+    "So many of the blocks, or all, at even distances: the beginning of a text may be easier than the rest."
+    return blocks[np.linspace(0, len(blocks) - 1, min(count, len(blocks))).round().astype(int)]
+
+
 def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,
              temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, sliding: bool = False, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
@@ -209,7 +214,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if tokens.ndim != 2 or not tokens.size: raise ValueError(f'data of shape {tuple(tokens.shape)}: expected blocks (N, L) of token ids, or a corpus with text in split {split!r}')
     if blocks is not None:
         if not 1 <= blocks <= len(tokens): raise ValueError(f'blocks {blocks}: expected 1 to {len(tokens)}')
-        tokens = tokens[np.linspace(0, len(tokens) - 1, blocks).round().astype(int)]
+        tokens = _spread(tokens, blocks)
     tokens = torch.from_numpy(tokens.astype(np.int64))
     if tokens.max() >= model.config.vocab_size:
         raise ValueError(f'the data have token ids up to {tokens.max()}, and the vocabulary of the model ends at {model.config.vocab_size - 1}: use the tokenizer it was trained with')
@@ -233,8 +238,8 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if trace is None and samples and model.process['name'] != 'lefttoright':
         trace = sample(model, batch_size=samples, length=length, steps=steps or length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     if trace is not None:
-        blocks_of = min(len(text), -(-trace.tokens.numel() // length))
-        real = torch.from_numpy(text[np.linspace(0, len(text) - 1, blocks_of).round().astype(int)].astype(np.int64)).flatten()
+        blocks_of = -(-trace.tokens.numel() // length)
+        real = torch.from_numpy(_spread(text, blocks_of).astype(np.int64)).flatten()
         drawn, real = trace.tokens.flatten()[:len(real)], real[:trace.tokens.numel()]  # as many of each
         width, how_drawn, again = trace.tokens.shape[1], trace.settings, trace.settings.get('remask')
         result |= dict(samples=len(trace), sample_length=width, sample_steps=trace.steps, sample_passes=trace.passes, **{k: how_drawn.get(k) for k in ('sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'anneal', 'block')}, remask=again and str(Remask(**again)),

@@ -31,7 +31,7 @@ from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
 from .lattice import LatticeOverflow
-from .metrics import distinct_share, evaluate, mask_share
+from .metrics import _spread, distinct_share, evaluate, mask_share
 from .noise import Absorbing, get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
@@ -301,11 +301,6 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
         peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result, gpus=world.size,
         device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
-
-
-def _spread(blocks, count):
-    "So many of the blocks, at even distances: the beginning of a text may be easier than the rest."
-    return blocks[np.linspace(0, len(blocks) - 1, min(count, len(blocks))).round().astype(int)]
 
 
 def _joint(readings: list[dict]) -> dict:
