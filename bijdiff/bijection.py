@@ -44,8 +44,12 @@ class Bijection(nn.Module):
         """`log |det J|` of the map at the input `streams`, per example, `(B,)`; zero unless a class says otherwise."""
         return streams[0].new_zeros(len(streams[0]))
 
-    def retrace(self, outputs: Streams, context: Context | None = None) -> tuple[Streams, Streams, Streams]:
-        """Rebuild the inputs from the outputs, for backpropagation: the inputs, then leaves and a graph over them whose gradients are those of the map at these inputs."""
+    def keeping(self, streams: Streams, context: Context | None = None) -> tuple[Streams, tuple[Tensor, ...]]:
+        """The map, and tensors that spare `retrace` work: little memory for much time, or none."""
+        return self(streams, context), ()
+
+    def retrace(self, outputs: Streams, context: Context | None = None, kept: tuple[Tensor, ...] = ()) -> tuple[Streams, Streams, Streams]:
+        """Rebuild the inputs from the outputs, for backpropagation: the inputs, then leaves and a graph over them whose gradients are those of the map at these inputs. `kept`: what `keeping` gave, if that was called."""
         with torch.no_grad(): inputs = self.inverse(outputs, context)
         leaves = tuple(x.detach().requires_grad_() for x in inputs)
         with torch.enable_grad(): return inputs, leaves, self(leaves, context)
@@ -103,8 +107,9 @@ def _sign(value: float, device: torch.device) -> Tensor: return torch.tensor(val
 class AdditiveCoupling(Bijection):
     """`y[target] = x[target] + snap(branch(x[1 - target], context))`; the other stream passes through.
 
-    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. One with a method `displace(goal, x, sign, lattice, context)` does what the function
-    of that name does itself, so that a compiler can fuse it, and returns a third tensor: a tap of `x`, by which the gradient of the stream that passes through joins that of the branch.
+    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. One with a method `displace(goal, x, sign, lattice, context, *kept)` does what the function
+    of that name does itself, so that a compiler can fuse it, and returns a third tensor: a tap of `x`, by which the gradient of the stream that passes through joins that of the branch. Any more that it returns are `kept` for
+    a second evaluation, which may read them off instead of computing them.
     Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
 
@@ -113,7 +118,7 @@ class AdditiveCoupling(Bijection):
         if target not in (0, 1): raise ValueError(f'target {target}: expected 0 or 1, the stream that is changed')
         self.branch, self.target, self.lattice = branch, target, lattice
 
-    def _move(self, streams, context, sign):
+    def _move(self, streams, context, sign, kept=()):
         "The one place that calls the branch: the same program, whatever the direction and whether gradients are wanted."
         goal, source = self._pair(*streams)
         wanted, device = torch.is_grad_enabled(), source.device
@@ -121,21 +126,22 @@ class AdditiveCoupling(Bijection):
             leaf = lambda x: x if wanted and x.requires_grad else (x.clone() if x.is_inference() else x.detach()).requires_grad_()
             pair, sign = (leaf(goal).contiguous(), leaf(_node(source)).contiguous()), _sign(sign, device)
             if hasattr(self.branch, 'displace'):
-                y, reach, tap = self.branch.displace(*pair, sign, self.lattice, context)
+                y, reach, tap, *kept = self.branch.displace(*pair, sign, self.lattice, context, *kept)
                 passed = _Pass.apply(source.detach(), tap) if wanted else _node(source)
             else: (y, reach), passed = displace(pair[0], self.branch(pair[1], context), sign, self.lattice), _node(source)
         _watch(reach, context)
-        return self._pair(y if wanted else y.detach(), passed)
+        return self._pair(y if wanted else y.detach(), passed), tuple(kept)
 
     def _pair(self, a, b): return (a, b) if self.target == 0 else (b, a)
 
-    def forward(self, streams, context=None): return self._move(streams, context, 1.0)
-    def inverse(self, streams, context=None): return self._move(streams, context, -1.0)
+    def forward(self, streams, context=None): return self._move(streams, context, 1.0)[0]
+    def inverse(self, streams, context=None): return self._move(streams, context, -1.0)[0]
+    def keeping(self, streams, context=None): return self._move(streams, context, 1.0)
 
-    def retrace(self, outputs, context=None):
+    def retrace(self, outputs, context=None, kept=()):
         """As for any bijection, but one evaluation of the branch gives both the inputs and the graph."""
         leaves = tuple(y.detach().requires_grad_() for y in outputs)
-        with torch.enable_grad(): moved = self._move(leaves, context, -1.0)
+        with torch.enable_grad(): moved, _ = self._move(leaves, context, -1.0, kept)
         return tuple(x.detach() for x in moved), leaves, moved
 
 # %% ../nbs/01_bijection.ipynb #a679856d

@@ -210,7 +210,20 @@ def _dropout(y, share, key):
     return y * (uniform(key[:, None, None], element, dtype=torch.float32) >= share) / (1 - share)
 
 
-def _land(y, x, goal, sign, lattice): return y if goal is None else (*displace(goal, y, sign, lattice), _Tap.apply(x))
+class _Known(torch.autograd.Function):
+    "The product `h @ w.T`, differentiated but not computed: it is `y`."
+    @staticmethod
+    def forward(ctx, h, w, y):
+        ctx.save_for_backward(h, w)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, g):
+        h, w = ctx.saved_tensors
+        return g @ w, g.flatten(0, -2).T @ h.flatten(0, -2), None
+
+
+def _land(y, x, goal, sign, lattice, *kept): return y if goal is None else (*displace(goal, y, sign, lattice), _Tap.apply(x), *kept)
 
 
 def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, heads, rotary, mask, causal):
@@ -222,11 +235,12 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign
     return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), x, goal, sign, lattice)
 
 
-def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice):
-    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`."
+def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, known):
+    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`, with the result of its second layer, which may be `known` already."
     up, down = weights
     h = F.gelu(F.linear(_norm(x, gain, modulation, cond).to(dtype), up.to(dtype)))
-    return _land(_dropout(F.linear(h, down.to(dtype)), share, key), x, goal, sign, lattice)
+    y = F.linear(h, down.to(dtype)) if known is None else _Known.apply(h, down.to(dtype), known)
+    return _land(_dropout(y, share, key), x, goal, sign, lattice, y.detach())
 
 
 class _Branch(nn.Module):
@@ -241,7 +255,7 @@ class _Branch(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(2, d)) if config.time_input or config.conditions else None
 
     def forward(self, x, context=None): return self._run(x, context)
-    def displace(self, goal, x, sign, lattice, context=None): return self._run(x, context, goal, sign, lattice)
+    def displace(self, goal, x, sign, lattice, context=None, *kept): return self._run(x, context, (goal, sign, lattice), *kept)
 
     def _call(self, f, x, context, land, *rest):
         c, key = self.config, None
@@ -257,10 +271,10 @@ class Attention(_Branch):
         super().__init__(config, salt, 3 * config.width, config.width)
         self.register_buffer('rotary', rotations(config.block_size, config.width // config.heads, config.rotary_base), persistent=False)
 
-    def _run(self, x, context, *land):
+    def _run(self, x, context, land=(None,) * 3):
         mask = None if context is None or context.attention_mask is None else context.attention_mask[:, None, None, :]
         if mask is not None and self.config.causal: mask = mask & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        return self._call(_attention, x, context, land or (None,) * 3, self.config.heads, self.rotary[:, :x.shape[1]], mask, self.config.causal and mask is None)
+        return self._call(_attention, x, context, land, self.config.heads, self.rotary[:, :x.shape[1]], mask, self.config.causal and mask is None)
 
 
 class MLP(_Branch):
@@ -269,4 +283,4 @@ class MLP(_Branch):
         hidden = round(config.mlp_ratio * config.width)
         super().__init__(config, salt, hidden, hidden)
 
-    def _run(self, x, context, *land): return self._call(_mlp, x, context, land or (None,) * 3)
+    def _run(self, x, context, land=(None,) * 3, known=None): return self._call(_mlp, x, context, land, known)

@@ -37,8 +37,8 @@ def uniform(*counters: int | Tensor, dtype: torch.dtype = torch.float64) -> Tens
 
 # %% ../nbs/02_chain.ipynb #e2eadc39
 class _Tape:
-    "The streams rebuilt so far in one backward pass: those that left the bijection at `position`."
-    def __init__(self, last): self.last, self.position, self.streams = last, None, None
+    "The streams rebuilt so far in one backward pass: those that left the bijection at `position`. From bijection `lean` on something is kept to rebuild them by; `last` is the last that is not stored."
+    def __init__(self, last, lean): self.last, self.lean, self.position, self.streams = last, lean, None, None
 
     def play(self, position, saved):
         if position == self.last: return saved
@@ -60,11 +60,12 @@ class _Recompute(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, bijection, context, tape, position, x1, x2, cond, *params):
-        y = bijection((x1, x2), context)
+        keep = tape is not None and position >= tape.lean
+        y, kept = bijection.keeping((x1, x2), context) if keep else (bijection((x1, x2), context), ())
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
         ctx.versions = [t._version for _, t in _read_besides_streams(bijection, context)]
         if tape is None: ctx.save_for_backward(x1, x2)
-        elif position == tape.last: ctx.save_for_backward(*y)
+        else: ctx.save_for_backward(*(y if position == tape.last else ()), *kept)
         return y
 
     @staticmethod
@@ -81,7 +82,8 @@ class _Recompute(torch.autograd.Function):
             inputs = tuple(x.detach().requires_grad_() for x in ctx.saved_tensors)
             with torch.enable_grad(): outputs = bijection(inputs, context)
         else:
-            rebuilt, inputs, outputs = bijection.retrace(tape.play(ctx.position, ctx.saved_tensors), context)
+            saved, ends = ctx.saved_tensors, 2 * (ctx.position == tape.last)
+            rebuilt, inputs, outputs = bijection.retrace(tape.play(ctx.position, saved[:ends]), context, saved[ends:])
             tape.put(ctx.position - 1, rebuilt)
         leaves = [*inputs, cond, *bijection.parameters()]
         needed = [leaf for leaf, need in zip(leaves, ctx.needs_input_grad[4:]) if need]
@@ -96,15 +98,16 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, those of a slice in a slice.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what `Bijection.keeping` gives; in a slice, those of the slice.
     `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 
-    def __init__(self, bijections: Iterable[Bijection], memory: str = 'stored', kept: int = 0):
+    def __init__(self, bijections: Iterable[Bijection], memory: str = 'stored', kept: int = 0, helped: int = 0):
         super().__init__()
-        self.bijections, self.memory, self.kept = nn.ModuleList(bijections), memory, kept
+        self.bijections, self.memory, self.kept, self.helped = nn.ModuleList(bijections), memory, kept, helped
         if memory not in MEMORY: raise ValueError(f'memory {memory!r}: expected one of {", ".join(MEMORY)}')
-        if kept < 0: raise ValueError(f'kept {kept}: expected the number of last bijections that memory "reversible" stores, 0 or more')
+        for name, n in (('kept', kept), ('helped', helped)):
+            if n < 0: raise ValueError(f'{name} {n}: expected a number of bijections, 0 or more')
         inexact = [type(b).__name__ for b in self.bijections if not b.exact]
         if memory == 'reversible' and inexact: raise ValueError(f'{inexact[0]} is not exact, so its input cannot be rebuilt: use memory="checkpoint"')
         lattices = {b.lattice for b in self.bijections if getattr(b, 'lattice', None)}
@@ -115,7 +118,7 @@ class Chain(Bijection):
     def __len__(self): return len(self.bijections)
 
     def __getitem__(self, i):
-        return Chain(self.bijections[i], self.memory, self.kept) if isinstance(i, slice) else self.bijections[i]
+        return Chain(self.bijections[i], self.memory, self.kept, self.helped) if isinstance(i, slice) else self.bijections[i]
 
     def split(self, size: int) -> list['Chain']:
         """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""
@@ -131,7 +134,7 @@ class Chain(Bijection):
     def walk(self, streams: Streams, context: Context | None = None) -> Iterator[Streams]:
         """Yield the streams after each bijection, or after each part where the chain has been `split`. Without a guard in the context, each step tests its own range."""
         context = context or Context()
-        tape = (context.tape or _Tape(len(self) - self.kept - 1)) if self.memory == 'reversible' else None
+        tape = (context.tape or _Tape(len(self) - self.kept - 1, len(self) - self.kept - self.helped)) if self.memory == 'reversible' else None
         for part in self.parts:
             streams = part(streams, replace(context, tape=tape))
             yield streams

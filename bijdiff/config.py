@@ -67,6 +67,7 @@ class TrainConfig:
     dropout: float = _option(0.0, 'share of branch outputs that is dropped in training')
     memory: str | None = _option(None, 'how gradients get at activations: stored, checkpoint or reversible; None: as the preset says')
     kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
+    kept_outputs: int | None = _option(None, 'last layers, before those, whose MLP outputs the memory mode reversible keeps, for speed at little memory; None: 12')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
     graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: compiled, with at most 16,384 tokens at a time')
@@ -154,7 +155,7 @@ CHOICES = dict(preset=tuple(PRESETS), denoiser=KINDS, process=tuple(p for p in P
                lr_shape=LR_SHAPES, memory=MEMORY, branch_dtype=('float32', 'bfloat16'))
 RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'heads', 'block_size', 'steps', 'batch_size', 'accumulation', 'log_every', 'eval_blocks',
                                                   'eval_draws', 'sample_steps', 'checkpoint_every', 'keep', 'gpus')},
-          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
+          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'kept_outputs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
           'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'time_power': (0.5, 8), 'decay_share': (0, 1)}
 
 
@@ -220,7 +221,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
     gpu = device.type == 'cuda'
     compiler = shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
     if gpu and config.compile is None and not compiler: print('no C++ compiler found: the branches run uncompiled, more slowly')
-    changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers') if (v := getattr(config, k)) is not None}
+    changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(config, k)) is not None}
     return DenoiserConfig.preset(
         config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout,
         branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and compiler) if config.compile is None else config.compile,

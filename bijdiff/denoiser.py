@@ -51,6 +51,7 @@ class DenoiserConfig:
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
     memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation gets at activations
     kept_layers: int = 0           # last layers whose activations 'reversible' keeps
+    kept_outputs: int = 12         # last layers, before those, whose MLP outputs 'reversible' keeps, for speed at little memory
     dropout: float = 0.0           # share of branch outputs dropped in training
     compile: bool = False          # run the branches through torch.compile
     time_input: bool = False       # condition on t; absorbing noise does not need it
@@ -63,6 +64,7 @@ class DenoiserConfig:
         for name in ('vocab_size', 'block_size', 'layers', 'width', 'heads'):
             if getattr(self, name) < 1: raise ValueError(f'{name} {getattr(self, name)}: expected at least 1')
         if self.width % (2 * self.heads): raise ValueError(f'width {self.width} does not divide into {self.heads} heads of even size: change either')
+        if self.kept_outputs < 0: raise ValueError(f'kept_outputs {self.kept_outputs}: expected a number of layers, 0 or more')
         if not 0 <= self.kept_layers <= self.layers: raise ValueError(f'kept_layers {self.kept_layers}: expected 0 to {self.layers}, the number of layers')
         if self.kept_layers and self.memory != 'reversible': raise ValueError(f"kept_layers {self.kept_layers} with memory {self.memory!r}: it is 'reversible' that may keep layers; set memory, or leave kept_layers unset")
         if not 0 <= self.dropout < 1: raise ValueError(f'dropout {self.dropout}: expected at least 0 and less than 1')
@@ -210,7 +212,7 @@ class BijectiveDenoiser(_Denoiser):
 
     def _stack(self, branches):
         lattice = Lattice(self.config.frac_bits)
-        self.trunk = Chain([AdditiveCoupling(b, i % 2, lattice) for i, b in enumerate(branches)], self.config.memory, 2 * self.config.kept_layers)
+        self.trunk = Chain([AdditiveCoupling(b, i % 2, lattice) for i, b in enumerate(branches)], self.config.memory, 2 * self.config.kept_layers, 2 * self.config.kept_outputs)
 
     def embed(self, tokens: Tensor) -> Streams:
         """The lift: two streams `(B, L, D)` float32 on the lattice, equal but distinct."""
@@ -298,7 +300,7 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
 
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:
     """A saved denoiser of either kind; see `BijectiveDenoiser.from_pretrained`."""
-    own = 'memory', 'kept_layers', 'compile', 'branch_dtype', 'dropout'
+    own = 'memory', 'kept_layers', 'kept_outputs', 'compile', 'branch_dtype', 'dropout'
     if wrong := [name for name in changes if name not in own]: raise ValueError(f'{wrong[0]!r} cannot be changed in a saved model: expected some of {", ".join(own)}')
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)

@@ -148,8 +148,10 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     branches = 2 * c.layers
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
     kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
+    helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0     # layers of which the MLP's output is kept
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     rows, width = max(1, round(tokens / (1 + time_power))), 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
+    kept += helped * width * c.width
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
@@ -168,7 +170,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 3 * stack // shards * muon},
-        {'forward': forward, 'recomputation': forward * again, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
+        {'forward': forward, 'recomputation': forward * again - accumulation * helped * 2 * round(c.mlp_ratio * c.width) * c.width * tokens, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (260 + 75 * again) + 100 * total)  # fitted, see above; 100 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
@@ -178,14 +180,15 @@ def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer:
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
-    kept = config.kept_layers if config.memory == 'reversible' else 0
-    for memory, layers, options in ((config.memory, kept, [(n, compact) for n in parts]), *((config.memory, fewer, [(accumulation, compact)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
-                                    (recomputing, 0, [(n, compact) for n in parts]), (recomputing, 0, [(1, True)] if optimizer == 'muon' and processes == shards == 1 else [])):
-        for n, tight in options:
+    kept, own = config.kept_layers if config.memory == 'reversible' else 0, config.kept_outputs
+    outputs = [own, 0] if own and recomputing == 'reversible' else [own]
+    for memory, layers, options in ((config.memory, kept, [(n, compact, own) for n in parts]), *((config.memory, fewer, [(accumulation, compact, own)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
+                                    (recomputing, 0, [(n, compact, o) for o in outputs for n in parts]), (recomputing, 0, [(1, True, o) for o in outputs] if optimizer == 'muon' and processes == shards == 1 else [])):
+        for n, tight, o in options:
             if tight and n > 1: continue
-            there = plan(replace(config, memory=memory, kept_layers=layers), batch_size, accumulation=n, compact=tight, **how)
+            there = plan(replace(config, memory=memory, kept_layers=layers, kept_outputs=o), batch_size, accumulation=n, compact=tight, **how)
             if there.peak_bytes <= limit:
-                changes = ([f'memory {memory}'] * (memory != config.memory) + [f'kept_layers {layers}'] * (layers != kept) + [f'accumulation {n}'] * (n != accumulation)
+                changes = ([f'memory {memory}'] * (memory != config.memory) + [f'kept_layers {layers}'] * (layers != kept) + [f'kept_outputs {o}'] * (o != own) + [f'accumulation {n}'] * (n != accumulation)
                            + ['compact true'] * (tight and not compact))
                 if changes: found[' and '.join(changes)] = there
                 break
