@@ -80,21 +80,22 @@ def _round_trips(model, tokens, weights, context=None):
 
 
 def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
-    """The gradient of one training loss for every parameter, in each memory mode: `{mode: {name: gradient}}`.
+    """The gradient of one training loss for every parameter, in each memory mode: `{mode: {name: gradient}}`. In `reversible` nothing is kept but the last streams; `reversible, helped` keeps what the trunk is set to keep.
 
     `tokens` (B, L) int64; a model with classes is told class 0. On a GPU, call `torch.use_deterministic_algorithms(True)` first."""
-    trunk, kept, out = model.trunk, model.trunk.memory, {}
+    trunk, out = model.trunk, {}
+    own = trunk.memory, trunk.kept, trunk.helped
     batch = training_batch(tokens.cpu(), torch.zeros(len(tokens), dtype=torch.long), torch.arange(len(tokens)), get_process(**model.process), seed, model.config.vocab_size).to(model.device)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     try:
         if model.config.conditions: model.hidden = partial(model.hidden, cond=torch.zeros_like(tokens[:, 0], device=model.device))  # the training loss knows no classes
-        for trunk.memory in MEMORY:
+        for mode, (trunk.memory, trunk.kept, trunk.helped) in ({m: (m, 0, 0) for m in MEMORY} | {'reversible, helped': ('reversible', *own[1:])}).items():
             guard = Guard()
             loss = training_loss(model, batch, guard)
-            out[trunk.memory] = dict(zip(names, torch.autograd.grad(loss, [model.get_parameter(n) for n in names])))
+            out[mode] = dict(zip(names, torch.autograd.grad(loss, [model.get_parameter(n) for n in names])))
             guard.check()
     finally:
-        trunk.memory = kept
+        trunk.memory, trunk.kept, trunk.helped = own
         vars(model).pop('hidden', None)
     return out
 
