@@ -26,6 +26,7 @@ class Context:
     key: int | Tensor | None = None       # what dropout masks follow from, of this call or (B,) int64 of random bits; None: no dropout
     guard: Guard | None = None            # collects the range test; None: every public call tests and raises by itself
     tape: object = None                   # what the parts of a reversible chain hand on to each other
+    kept: list[Tensor] | None = None      # where a bijection leaves what spares `retrace` work: little memory for much time; None: nothing
 
 
 class Bijection(nn.Module):
@@ -44,12 +45,8 @@ class Bijection(nn.Module):
         """`log |det J|` of the map at the input `streams`, per example, `(B,)`; zero unless a class says otherwise."""
         return streams[0].new_zeros(len(streams[0]))
 
-    def keeping(self, streams: Streams, context: Context | None = None) -> tuple[Streams, tuple[Tensor, ...]]:
-        """The map, and tensors that spare `retrace` work: little memory for much time, or none."""
-        return self(streams, context), ()
-
     def retrace(self, outputs: Streams, context: Context | None = None, kept: tuple[Tensor, ...] = ()) -> tuple[Streams, Streams, Streams]:
-        """Rebuild the inputs from the outputs, for backpropagation: the inputs, then leaves and a graph over them whose gradients are those of the map at these inputs. `kept`: what `keeping` gave, if that was called."""
+        """Rebuild the inputs from the outputs, for backpropagation: the inputs, then leaves and a graph over them whose gradients are those of the map at these inputs. `kept`: what the map left in its context."""
         with torch.no_grad(): inputs = self.inverse(outputs, context)
         leaves = tuple(x.detach().requires_grad_() for x in inputs)
         with torch.enable_grad(): return inputs, leaves, self(leaves, context)
@@ -130,18 +127,18 @@ class AdditiveCoupling(Bijection):
                 passed = _Pass.apply(source.detach(), tap) if wanted else _node(source)
             else: (y, reach), passed = displace(pair[0], self.branch(pair[1], context), sign, self.lattice), _node(source)
         _watch(reach, context)
-        return self._pair(y if wanted else y.detach(), passed), tuple(kept)
+        if context is not None and context.kept is not None: context.kept.extend(kept)
+        return self._pair(y if wanted else y.detach(), passed)
 
     def _pair(self, a, b): return (a, b) if self.target == 0 else (b, a)
 
-    def forward(self, streams, context=None): return self._move(streams, context, 1.0)[0]
-    def inverse(self, streams, context=None): return self._move(streams, context, -1.0)[0]
-    def keeping(self, streams, context=None): return self._move(streams, context, 1.0)
+    def forward(self, streams, context=None): return self._move(streams, context, 1.0)
+    def inverse(self, streams, context=None): return self._move(streams, context, -1.0)
 
     def retrace(self, outputs, context=None, kept=()):
         """As for any bijection, but one evaluation of the branch gives both the inputs and the graph."""
         leaves = tuple(y.detach().requires_grad_() for y in outputs)
-        with torch.enable_grad(): moved, _ = self._move(leaves, context, -1.0, kept)
+        with torch.enable_grad(): moved = self._move(leaves, context, -1.0, kept)
         return tuple(x.detach() for x in moved), leaves, moved
 
 # %% ../nbs/01_bijection.ipynb #a679856d

@@ -37,8 +37,8 @@ def uniform(*counters: int | Tensor, dtype: torch.dtype = torch.float64) -> Tens
 
 # %% ../nbs/02_chain.ipynb #e2eadc39
 class _Tape:
-    "The streams rebuilt so far in one backward pass: those that left the bijection at `position`. From bijection `lean` on something is kept to rebuild them by; `last` is the last that is not stored."
-    def __init__(self, last, lean): self.last, self.lean, self.position, self.streams = last, lean, None, None
+    "The streams rebuilt so far in one backward pass: those that left the bijection at `position`. `last` is the last that is not stored, and those from `helped` on may keep something to rebuild them by."
+    def __init__(self, last, helped): self.last, self.helped, self.position, self.streams = last, helped, None, None
 
     def play(self, position, saved):
         if position == self.last: return saved
@@ -60,12 +60,12 @@ class _Recompute(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, bijection, context, tape, position, x1, x2, cond, *params):
-        keep = tape is not None and position >= tape.lean
-        y, kept = bijection.keeping((x1, x2), context) if keep else (bijection((x1, x2), context), ())
+        kept = [] if tape is not None and position >= tape.helped else None
+        y = bijection((x1, x2), replace(context, kept=kept))
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
         ctx.versions = [t._version for _, t in _read_besides_streams(bijection, context)]
         if tape is None: ctx.save_for_backward(x1, x2)
-        else: ctx.save_for_backward(*(y if position == tape.last else ()), *kept)
+        else: ctx.save_for_backward(*(y if position == tape.last else ()), *(kept or ()))
         return y
 
     @staticmethod
@@ -83,7 +83,7 @@ class _Recompute(torch.autograd.Function):
             with torch.enable_grad(): outputs = bijection(inputs, context)
         else:
             saved, ends = ctx.saved_tensors, 2 * (ctx.position == tape.last)
-            rebuilt, inputs, outputs = bijection.retrace(tape.play(ctx.position, saved[:ends]), context, saved[ends:])
+            rebuilt, inputs, outputs = bijection.retrace(tape.play(ctx.position, saved[:ends]), context, *([saved[ends:]] if saved[ends:] else []))
             tape.put(ctx.position - 1, rebuilt)
         leaves = [*inputs, cond, *bijection.parameters()]
         needed = [leaf for leaf, need in zip(leaves, ctx.needs_input_grad[4:]) if need]
@@ -98,7 +98,7 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what `Bijection.keeping` gives; in a slice, those of the slice.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice, those of the slice.
     `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 

@@ -63,7 +63,7 @@ def _saved_by(f, x, weights) -> _Saved:
 
 def _probe(config: DenoiserConfig, bf16_weights: bool = False) -> tuple[_Saved, _Saved, _Saved]:
     "What an attention coupling, an MLP coupling and the rest of the model keep, in bytes."
-    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', kept_layers=0, time_input=False, conditions=0), bf16_weights)  # 63 is odd, as no width is: an activation never has the shape of a weight
+    return _probe_like(replace(config, layers=1, vocab_size=8, block_size=63, memory='stored', kept_layers=0, kept_outputs=0, time_input=False, conditions=0), bf16_weights)  # 63 is odd, as no width is: an activation never has the shape of a weight
 
 
 @functools.cache
@@ -183,6 +183,7 @@ def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer:
     kept, own = config.kept_layers if config.memory == 'reversible' else 0, config.kept_outputs
     outputs = [own, 0] if own and recomputing == 'reversible' else [own]
     for memory, layers, options in ((config.memory, kept, [(n, compact, own) for n in parts]), *((config.memory, fewer, [(accumulation, compact, own)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
+                                    (config.memory, kept, [(accumulation, compact, 0)] if config.memory == 'reversible' else []),
                                     (recomputing, 0, [(n, compact, o) for o in outputs for n in parts]), (recomputing, 0, [(1, True, o) for o in outputs] if optimizer == 'muon' and processes == shards == 1 else [])):
         for n, tight, o in options:
             if tight and n > 1: continue
