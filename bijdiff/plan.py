@@ -148,9 +148,9 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     branches = 2 * c.layers
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
     kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
-    helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0     # layers of which the MLP's output is kept
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     rows, width = max(1, round(tokens / (1 + time_power))), 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
+    helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which the MLP's output is kept
     kept += helped * width * c.width
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
@@ -180,18 +180,18 @@ def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer:
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]
-    kept, own = config.kept_layers if config.memory == 'reversible' else 0, config.kept_outputs
-    outputs = [own, 0] if own and recomputing == 'reversible' else [own]
-    for memory, layers, options in ((config.memory, kept, [(n, compact, own) for n in parts]), *((config.memory, fewer, [(accumulation, compact, own)]) for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)),
-                                    (config.memory, kept, [(accumulation, compact, 0)] if config.memory == 'reversible' else []),
-                                    (recomputing, 0, [(n, compact, o) for o in outputs for n in parts]), (recomputing, 0, [(1, True, o) for o in outputs] if optimizer == 'muon' and processes == shards == 1 else [])):
-        for n, tight, o in options:
-            if tight and n > 1: continue
-            there = plan(replace(config, memory=memory, kept_layers=layers, kept_outputs=o), batch_size, accumulation=n, compact=tight, **how)
-            if there.peak_bytes <= limit:
-                changes = ([f'memory {memory}'] * (memory != config.memory) + [f'kept_layers {layers}'] * (layers != kept) + [f'kept_outputs {o}'] * (o != own) + [f'accumulation {n}'] * (n != accumulation)
-                           + ['compact true'] * (tight and not compact))
-                if changes: found[' and '.join(changes)] = there
+    kept = config.kept_layers if config.memory == 'reversible' else 0
+    now = dict(memory=config.memory, kept_layers=kept, kept_outputs=config.kept_outputs, accumulation=accumulation, compact=compact)
+    again = [dict(memory=recomputing, kept_layers=0, kept_outputs=n) for n in (config.kept_outputs, 0)]
+    groups = [[dict(accumulation=n) for n in parts], *([dict(kept_layers=fewer)] for fewer in sorted({kept // 2, 0} - {kept}, reverse=True)), [dict(kept_outputs=0)] * (config.memory == 'reversible'),
+              [mode | dict(accumulation=n) for mode in again for n in parts], [mode | dict(accumulation=1, compact=True) for mode in again] * (optimizer == 'muon' and processes == shards == 1)]
+    for group in groups:  # of each the first that fits
+        for there in (now | changes for changes in group):
+            if there['compact'] and there['accumulation'] > 1: continue
+            shape, ways = ({k: there[k] for k in keys} for keys in (('memory', 'kept_layers', 'kept_outputs'), ('accumulation', 'compact')))
+            step = plan(replace(config, **shape), batch_size, **ways, **how)
+            if step.peak_bytes <= limit:
+                if there != now: found[' and '.join(f'{k} {str(v).lower()}' for k, v in there.items() if v != now[k])] = step
                 break
     if found or bf16_weights or optimizer != 'muon' or shards > 1: return found
     how |= dict(bf16_weights=True, accumulation=accumulation, compact=compact)

@@ -1,0 +1,64 @@
+"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs with gradients averaged in buckets of several sizes.
+
+    OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py
+
+On a CPU it runs at a small size, to see that it does."""
+import gc
+import statistics
+import time
+
+import torch
+
+from bijdiff.denoiser import DenoiserConfig, build
+from bijdiff.noise import Absorbing
+from bijdiff.objective import training_batch
+from bijdiff.optim import Ema, build_optimizer
+from bijdiff.parallel import World
+from bijdiff.step import Objective, TrainingStep
+
+gpu = torch.cuda.is_available()
+world = World.join(torch.device('cuda' if gpu else 'cpu'))
+preset, vocab_size, block_size, batch_size, steps = ('workstation', 50_257, 512, 64, 12) if gpu else ('tiny', 300, 32, 2, 2)
+wait = torch.cuda.synchronize if gpu else lambda: None
+
+torch.manual_seed(0)
+with world.device: model = build(DenoiserConfig.preset(preset, vocab_size=vocab_size, block_size=block_size, memory='stored', compile=gpu, branch_dtype='bfloat16' if gpu else 'float32')).train()
+parts = model, build_optimizer(model, compile=gpu), Ema(model, compile=gpu)
+
+
+def batches(size):
+    generator, rank = torch.Generator().manual_seed(world.rank), torch.arange(size)
+    return [training_batch(torch.randint(vocab_size, (size, block_size), generator=generator), torch.zeros_like(rank), rank + i * size, Absorbing(), 0, vocab_size) for i in range(4)]
+
+
+def timed(step, data):
+    "Milliseconds of a step on both processes, in three laps, in order."
+    gc.collect()  # what shared the step before has hooks on the gradients
+    for i in range(6): step([data[i % 4]])
+    laps = []
+    for _ in range(3):
+        wait()
+        world.gather(None)
+        start = time.perf_counter()
+        for i in range(steps): step([data[i % 4]])
+        wait()
+        laps.append(1e3 * (time.perf_counter() - start) / steps)
+    return sorted(laps)
+
+
+def shared(bucket_mb):
+    step = TrainingStep(*parts, world=World(world.device))
+    step.world, step.objective = world, world.shared(Objective(model), bucket_mb=bucket_mb)
+    return step
+
+
+def say(what, laps, alone=None):
+    if world.rank == 0: print(f'{what:32} {statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' + (f', {2 * statistics.median(alone) / statistics.median(laps):.3f} times' if alone else ''), flush=True)
+
+
+for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
+    data = batches(size)
+    alone = timed(TrainingStep(*parts, world=World(world.device)), data)
+    say(f'{name}{size} x {block_size}, nothing shared', alone)
+    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', timed(shared(bucket_mb), data), alone)
+torch.distributed.destroy_process_group()
