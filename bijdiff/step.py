@@ -40,7 +40,7 @@ class TrainingStep:
     """One update of `model` from one batch in parts; calling it never synchronises.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU. `consume`: update each layer
+    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU, and processes average their gradients when all are there, not while they come. `consume`: update each layer
     as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
     spread over the processes."""
 
@@ -50,7 +50,8 @@ class TrainingStep:
         self.world = world or World(model.device)
         if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
         self.shards = shards
-        self.objective = shards.objective if shards else self.world.shared(Objective(model))
+        self.objective = shards.objective if shards else Objective(model) if record else self.world.shared(Objective(model))
+        self.overlaps = isinstance(self.objective, nn.parallel.DistributedDataParallel)
         self.seen, self.recordings, self.pool = {}, {}, None
         if consume:
             layers = [list(layer.parameters()) for layer in model.trunk]
@@ -99,11 +100,12 @@ class TrainingStep:
         for i, part in enumerate(parts, 1):
             last = i == len(parts)  # gradients are averaged once
             if self.shards: self.objective.set_requires_gradient_sync(last)
-            with nullcontext() if last or self.shards or self.world.size == 1 else self.objective.no_sync():
+            with nullcontext() if last or not self.overlaps else self.objective.no_sync():
                 share = self.objective(part, guard) / len(parts)
                 if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
                 share.backward()
             loss = loss + share.detach()
+        if self.record: self.world.average([p.grad for p in self.model.parameters() if p.grad is not None])
         loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
         gate = (peak < 1) & loss.isfinite()
         if self.consume:

@@ -1,4 +1,4 @@
-"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs with gradients averaged in buckets of several sizes.
+"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end.
 
     OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py
 
@@ -61,4 +61,8 @@ for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 
     alone = timed(TrainingStep(*parts, world=World(world.device)), data)
     say(f'{name}{size} x {block_size}, nothing shared', alone)
     for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', timed(shared(bucket_mb), data), alone)
+    if not gpu: continue
+    recorded = timed(TrainingStep(*parts, world=World(world.device), record=True), data)
+    say(f'{name}recorded, nothing shared', recorded)
+    say(f'{name}recorded', timed(TrainingStep(*parts, world=world, record=True), data), recorded)
 torch.distributed.destroy_process_group()
