@@ -25,8 +25,8 @@ from .optim import LR_SHAPES, OPTIMIZERS
 
 # %% ../nbs/14a_config.ipynb #ba2f2aa5
 TRAINING = {  # what None stands for, by preset
-    'tiny': dict(block_size=128, batch_size=32, steps=1500, matrix_lr=0.02, weight_decay=0.0, warmup=50, ema=0.99, t_min=0.03, eval_every=500, eval_blocks=64, eval_draws=1, sample_every=500,
-                 samples=48, log_every=10, checkpoint_every=500),
+    'tiny': dict(block_size=128, batch_size=16, steps=1000, matrix_lr=0.03, embedding_lr=0.012, weight_decay=0.0, warmup=20, ema=0.99, t_min=0.2, eval_every=250, eval_blocks=64, eval_draws=1, sample_every=500,
+                 samples=32, log_every=10, checkpoint_every=500),
     'small': dict(block_size=256, batch_size=32, steps=4000, matrix_lr=0.015, weight_decay=0.0, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=4, sample_every=1000,
                   samples=64, log_every=20, checkpoint_every=500),
     'workstation': dict(block_size=512, batch_size=32, steps=2500, matrix_lr=0.012, weight_decay=0.1, warmup=100, ema=0.999, t_min=0.001, eval_every=500, eval_blocks=256, eval_draws=16, sample_every=1000,
@@ -82,7 +82,7 @@ class TrainConfig:
     eight_bit: bool = _option(False, 'keep the states of AdamW in eight bits; needs the package torchao')
     bf16_weights: bool = _option(False, 'keep the matrices of branches in bfloat16, rounded at random when they are updated, so that small updates count on average')
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
-    embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: 3e-3 beside muon, 6e-4 for adamw')
+    embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: as the preset says, else 3e-3, for muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
     weight_decay: float | None = _option(None, 'decoupled decay of matrices; None: as the preset says')
     warmup: int | None = _option(None, 'steps in which the learning rate rises; None: as the preset says')
@@ -141,7 +141,7 @@ class TrainConfig:
     def filled(self, began: dict | None = None) -> 'TrainConfig':
         """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus."""
         values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)
-        if self.optimizer != 'muon': values['matrix_lr'] = None
+        if self.optimizer != 'muon': values |= dict(matrix_lr=None, embedding_lr=None)
         values |= {k: v for k, v in (began or {}).items() if k not in FREE}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
         return replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .grammar import END, Grammar
+from .grammar import END, Grammar, Rules
 from .tokenizer import Tokenizer, build_once, cache_folder, dictionary_tokenizer, get_tokenizer, hub_offline
 
 SPLITS = ('train', 'valid', 'test')
@@ -301,7 +301,9 @@ class Corpus:
         return f'Corpus({self.name}: {parts} of {self.block_size}; {self.tokenizer.kind}, V = {self.tokenizer.vocab_size:,})'
 
 
-GRAMMARS = {'grammar': dict(words=300, topics=6, tokens=2**22), 'grammar-large': dict(words=4000, topics=8, tokens=2**25)}  # tokens to train on; valid and test have 2**17
+GRAMMARS = {  # `tokens` to train on; valid and test have 2**17
+    'grammar': dict(words=300, topics=6, tokens=2**22, rules=Rules(adjective=(0.1,), relative=(0.05, 0.05), transitive=0.2)),
+    'grammar-large': dict(words=4000, topics=8, tokens=2**25, rules=Rules())}
 
 
 def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer | None = None, words: int | None = None, topics: int | None = None, tokens: int | None = None,
@@ -320,7 +322,7 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
     if name in GRAMMARS:
         if tokenizer not in (None, 'words'): raise ValueError(f'tokenizer {tokenizer!r}: corpus {name!r} brings its own words: leave tokenizer unset')
         options = GRAMMARS[name] | {k: v for k, v in dict(words=words, topics=topics, tokens=tokens).items() if v is not None}
-        grammar = Grammar(words=options['words'], block_size=block_size, topics=options['topics'], seed=seed)
+        grammar = Grammar(words=options['words'], block_size=block_size, topics=options['topics'], seed=seed, rules=options['rules'])
         tokenizer = dictionary_tokenizer('words', grammar.vocabulary)
         tokens = {'train': options['tokens'], 'valid': 2**17, 'test': 2**17}
         key, write = _digest((_FORMAT, grammar.fingerprint(), tokens)), partial(_write_grammar, grammar, tokenizer, tokens)

@@ -27,7 +27,7 @@ from .tokenizer import Tokenizer
 
 # %% ../nbs/04_denoiser.ipynb #75be714d
 PRESETS = {
-    'tiny': dict(layers=4, width=128, heads=8, rotary_base=300.0),
+    'tiny': dict(layers=4, width=96, heads=6, mlp_ratio=2.0, rotary_base=100.0),
     'small': dict(layers=6, width=384, heads=6),
     'workstation': dict(layers=12, width=768, heads=12),
     '300m': dict(layers=24, width=1024, heads=16, memory='reversible'),

@@ -176,8 +176,11 @@ def _over(x, device):
     return x.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' and not x.is_cuda else x.to(device)
 
 
-def _features(forward, tokens, t, cond, micro):
-    "Features `(B, L, D)` on the device; in batches of `micro`, the last one filled up, if that is given."
+def _features(forward, tokens, t, cond, micro, which=None):
+    "Features `(B, L, D)` on the device; in batches of `micro`, the last one filled up, if that is given; of the texts `which` alone, and zeros for the others, if that is."
+    if which is not None and len(which) < len(tokens):
+        found = _features(forward, tokens[which], t, None if cond is None else cond[which], micro)
+        return found.new_zeros(len(tokens), *found.shape[1:]).index_copy_(0, which, found)
     model, size = forward.model, micro or len(tokens)
     found = []
     for i in range(0, len(tokens), size):
@@ -244,7 +247,7 @@ def _early(tokens):
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
-    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model, or it was expected to reveal many. On a GPU
+    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model or, on a GPU, it was expected to reveal many; on a CPU a pass is over those texts alone in which something is revealed, unless the order asks. On a GPU
     the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
@@ -348,7 +351,7 @@ class _Run:
         priority, passes, chances = uniform(seed, _ORDER, index, place), 0, torch.full(tokens.shape, torch.nan, dtype=torch.float64)
         none, empty = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
         nothing = none, none, empty, Candidates(torch.zeros(0, k, dtype=torch.int64), torch.zeros(0, k))
-        before, ahead = tokens.clone(), None
+        before, ahead, gpu = tokens.clone(), None, model.device.type == 'cuda'
 
         def rate_of(number):
             "The probability that the process reveals a masked position in a step."
@@ -376,7 +379,7 @@ class _Run:
                     back = ~masked & (uniform(seed, _REMASK, index, base + number, place) < sigma)
                 rate = rate.item() if remask and number < steps else rate_of(number)
                 score, revealed = None, masked  # whatever is left is revealed in the last step
-                if features is None and asks(masked, rate): here, features = self._features(tokens, t, given)  # a GPU works on it while the order is found here
+                if features is None and (order.score or gpu) and asks(masked, rate): here, features = self._features(tokens, t, given)  # a GPU works on it while the order is found here
                 if order.score and features: score = _scores(model, features, masked, order.score, self.micro)
                 if masked.any() and number < steps:
                     revealed = masked & order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score))
@@ -387,7 +390,7 @@ class _Run:
                 law = lambda p, at: process.posterior(at, p.double(), s.to(at.device).expand(len(at)), t.to(at.device).expand(len(at)))
             new = None
             if len(rows):
-                if features is None: here, features = self._features(tokens, t, given)
+                if features is None: here, features = self._features(tokens, t, given, None if self.micro or gpu else rows.unique())
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
                 with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice.at(s.item(), vocab_size), law, k, self.micro, t.item())
                 if _early(here) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
@@ -406,11 +409,11 @@ class _Run:
             before = tokens.clone()
             yield (step := Step(number, steps, s.item(), tokens, rows, columns, confidence, Candidates(ids, values), passes, ~free, vocab_size, model.tokenizer))
 
-    def _features(self, tokens, t, prompt):
-        "The tokens on the device, and the features of them and, for guidance where there is a prompt, of the tokens without it."
+    def _features(self, tokens, t, prompt, which=None):
+        "The tokens on the device, and the features of them (of the texts `which`, if that is given) and, for guidance where there is a prompt, of the tokens without it."
         device, texts = self.model.device, [_over(tokens, self.model.device)]
         if self.choice.guidance and prompt.any(): texts.append(texts[0].masked_fill(_over(prompt, device), self.model.config.vocab_size))
-        with _evaluating(self.model): return texts[0], [_features(self.forward, x, t.item(), self.cond, self.micro) for x in texts]
+        with _evaluating(self.model): return texts[0], [_features(self.forward, x, t.item(), self.cond, self.micro, which) for x in texts]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce
 def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
