@@ -51,7 +51,6 @@ class TrainingStep:
         if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
         self.shards = shards
         self.objective = shards.objective if shards else Objective(model) if record else self.world.shared(Objective(model))
-        self.overlaps = isinstance(self.objective, nn.parallel.DistributedDataParallel)
         self.seen, self.recordings, self.pool = {}, {}, None
         if consume:
             layers = [list(layer.parameters()) for layer in model.trunk]
@@ -100,7 +99,7 @@ class TrainingStep:
         for i, part in enumerate(parts, 1):
             last = i == len(parts)  # gradients are averaged once
             if self.shards: self.objective.set_requires_gradient_sync(last)
-            with nullcontext() if last or not self.overlaps else self.objective.no_sync():
+            with self.objective.no_sync() if not last and isinstance(self.objective, nn.parallel.DistributedDataParallel) else nullcontext():
                 share = self.objective(part, guard) / len(parts)
                 if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
                 share.backward()
