@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAINING', 'FREE', 'CHOICES', 'RANGES', 'TrainConfig', 'flag', 'pick_device', 'fast_dtype', 'process_count',
-           'check_count', 'denoiser_config', 'use_graphs']
+           'check_count', 'denoiser_config', 'use_graphs', 'thread_count']
 
 # %% ../nbs/14a_config.ipynb #142005d8
 import os
@@ -233,3 +233,9 @@ def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device,
     can = device.type == 'cuda' and shape.compile and not config.shard and not config.compact and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
     return can and processes == 1 and config.batch_size // config.accumulation * config.block_size <= 16_384 if config.graphs is None else config.graphs
+
+
+def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> int:
+    """How many parts of a batch are worked on at a time, each by a thread: two where one process has two cores of a CPU or more, branches in float32, and a step in one part that can be halved; else one (products in bfloat16 are over so soon that the threads would wait for Python)."""
+    alone = device.type == 'cpu' and processes == config.accumulation == 1 and not (shape.compile or config.compact)
+    return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == 0 and torch.get_num_threads() > 1 else 1

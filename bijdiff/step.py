@@ -6,6 +6,7 @@
 __all__ = ['Outcome', 'Objective', 'TrainingStep']
 
 # %% ../nbs/14c_step.ipynb #6b8e6762
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -42,14 +43,16 @@ class TrainingStep:
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
     that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU, and processes average their gradients when all are there, not while they come. `consume`: update each layer
     as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
-    spread over the processes."""
+    spread over the processes. `threads`: so many parts are worked on at a time, on a CPU, each by a thread with its share of the cores; for one process."""
 
     def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3, consume: bool = False,
-                 shards=None):
+                 shards=None, threads: int = 1):
         self.model, self.optimizers, self.ema, self.clip, self.record, self.warmup, self.consume = model, optimizers, ema, clip, record, warmup, consume
         self.world = world or World(model.device)
         if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
-        self.shards = shards
+        if threads > 1 and (consume or record or shards or self.world.size > 1): raise ValueError(f'threads {threads}: parts are worked on at the same time by one process that has all parameters, keeps their gradients, and records nothing')
+        self.shards, self.threads = shards, threads
+        if threads > 1: self.team = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(max(1, torch.get_num_threads() // threads),))
         self.objective = shards.objective if shards else Objective(model) if record else self.world.shared(Objective(model))
         self.seen, self.recordings, self.pool = {}, {}, None
         if consume:
@@ -96,6 +99,7 @@ class TrainingStep:
     def _run(self, parts):
         guard, loss, self.norms = Guard(), 0, []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
+        if self.threads > 1: loss, parts = self._together(parts, guard), []
         for i, part in enumerate(parts, 1):
             last = i == len(parts)  # gradients are averaged once
             if self.shards: self.objective.set_requires_gradient_sync(last)
@@ -113,6 +117,21 @@ class TrainingStep:
         else: norm, gate = self._update(self.model.parameters(), gate)
         if self.ema: self.ema.apply(gate)
         return Outcome(loss, norm, gate, peak)
+
+    def _together(self, parts, guard):
+        "The loss; gradients are summed in the order of the parts, whichever is ready first."
+        params, loss = list(self.model.parameters()), 0
+
+        def share_of(part):
+            share = self.objective(part, guard) / len(parts)
+            return share.detach(), torch.autograd.grad(share, params, allow_unused=True)
+
+        for i in range(0, len(parts), self.threads):
+            for share, gradients in self.team.map(share_of, parts[i:i + self.threads]):
+                loss = loss + share
+                for p, g in zip(params, gradients):
+                    if g is not None: p.grad = g if p.grad is None else p.grad + g
+        return loss
 
     def _peak(self, guard, loss): return (guard.peak if guard.seen else torch.zeros_like(loss)).detach().nan_to_num(nan=torch.inf)
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
-from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, use_graphs
+from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, thread_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
@@ -194,7 +194,9 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
                                  momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards, eight_bit=config.eight_bit)
     ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
-    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, model.config, device, world.size), consume=config.compact, shards=shards)
+    threads = thread_count(config, shape, device, world.size)
+    parts = config.accumulation * threads  # of a batch
+    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, shape, device, world.size), consume=config.compact, shards=shards, threads=threads)
     total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
     tokens = config.batch_size * config.block_size  # a step
     if leads: folder.adopt(config.to_dict(), FREE)
@@ -239,7 +241,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             with ema.swapped() if ema else nullcontext(): yield model
     prepare = partial(training_batch, process=process, seed=config.seed, vocab_size=vocab_size, t_min=config.t_min, time_power=config.time_power)
     with torch.random.fork_rng(devices=[]):  # a data loader draws a seed when it starts, which a resumed run would draw again
-        batches = iter(loader(corpus.train, config.batch_size // config.accumulation // world.size, config.seed, start_step=step * config.accumulation, stop_step=total * config.accumulation, recut=corpus.grammar is None,
+        batches = iter(loader(corpus.train, config.batch_size // parts // world.size, config.seed, start_step=step * parts, stop_step=total * parts, recut=corpus.grammar is None,
                               rank=world.rank, world=world.size, workers=config.workers, transform=lambda *rows: prepare(*rows), pin_memory=device.type == 'cuda'))
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
     lap = step, clock.seconds
@@ -247,7 +249,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     with requests() as asked:
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
-            try: outcome = take_step([next(batches) for _ in range(config.accumulation)], scale)
+            try: outcome = take_step([next(batches) for _ in range(parts)], scale)
             except torch.OutOfMemoryError as e:
                 peak = plan(shape, share, **how).peak_bytes
                 raise torch.OutOfMemoryError(f'step {step + 1} is out of memory, it was predicted to need {peak / 2**30:.1f} GiB: {remedies(shape, share, 0.8 * peak, **how)}') from e
