@@ -236,6 +236,6 @@ def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device,
 
 
 def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> int:
-    """How many parts of a batch are worked on at a time, each by a thread: two where one process has two cores of a CPU or more, branches in float32, and a step in one part that can be halved; else one (products in bfloat16 are over so soon that the threads would wait for Python)."""
-    alone = device.type == 'cpu' and processes == config.accumulation == 1 and not (shape.compile or config.compact)
-    return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == 0 and torch.get_num_threads() > 1 else 1
+    """How many parts of a batch are worked on at a time, each by a thread: two where one process has an even number of cores of a CPU, branches in float32, and a step in one part that can be halved; else one."""
+    alone = device.type == 'cpu' and processes == config.accumulation == 1 and not (shape.compile or config.compact or config.bf16_weights)
+    return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == torch.get_num_threads() % 2 == 0 else 1

@@ -99,8 +99,8 @@ class TrainingStep:
     def _run(self, parts):
         guard, loss, self.norms = Guard(), 0, []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
-        if self.threads > 1: loss, parts = self._together(parts, guard), []
-        for i, part in enumerate(parts, 1):
+        if self.threads > 1: loss = self._together(parts, guard)
+        for i, part in enumerate(parts if self.threads == 1 else (), 1):
             last = i == len(parts)  # gradients are averaged once
             if self.shards: self.objective.set_requires_gradient_sync(last)
             with self.objective.no_sync() if not last and isinstance(self.objective, nn.parallel.DistributedDataParallel) else nullcontext():
@@ -120,17 +120,17 @@ class TrainingStep:
 
     def _together(self, parts, guard):
         "The loss; gradients are summed in the order of the parts, whichever is ready first."
-        params, loss = list(self.model.parameters()), 0
+        params, loss = [p for p in self.model.parameters() if p.requires_grad], 0
 
         def share_of(part):
             share = self.objective(part, guard) / len(parts)
             return share.detach(), torch.autograd.grad(share, params, allow_unused=True)
 
-        for i in range(0, len(parts), self.threads):
-            for share, gradients in self.team.map(share_of, parts[i:i + self.threads]):
-                loss = loss + share
-                for p, g in zip(params, gradients):
-                    if g is not None: p.grad = g if p.grad is None else p.grad + g
+        for share, gradients in self.team.map(share_of, parts):
+            loss = loss + share
+            for p, g in zip(params, gradients):
+                if g is not None: p.grad = g if p.grad is None else p.grad + g
+        torch.set_num_threads(torch.get_num_threads())  # for threads to come: those of the team have said otherwise for all
         return loss
 
     def _peak(self, guard, loss): return (guard.peak if guard.seen else torch.zeros_like(loss)).detach().nan_to_num(nan=torch.inf)

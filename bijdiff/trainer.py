@@ -154,7 +154,7 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     """Train as `config` says, or resume, in the run's folder under `root`/outputs (default: of the project).
 
     `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
-    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. Neither the number of processes nor `accumulation`
+    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. Neither the number of processes or cores nor `accumulation`
     changes a loss but by the order of sums, which with `bf16_weights` are rounded on the way.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
