@@ -97,17 +97,9 @@ class TrainingStep:
         return self._replay(shape, parts)
 
     def _run(self, parts):
-        guard, loss, self.norms = Guard(), 0, []
+        guard, self.norms = Guard(), []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
-        if self.threads > 1: loss = self._together(parts, guard)
-        for i, part in enumerate(parts if self.threads == 1 else (), 1):
-            last = i == len(parts)  # gradients are averaged once
-            if self.shards: self.objective.set_requires_gradient_sync(last)
-            with self.objective.no_sync() if not last and isinstance(self.objective, nn.parallel.DistributedDataParallel) else nullcontext():
-                share = self.objective(part, guard) / len(parts)
-                if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
-                share.backward()
-            loss = loss + share.detach()
+        loss = (self._in_turn if self.threads == 1 else self._together)(parts, guard)
         if self.record: self.world.average([p.grad for p in self.model.parameters() if p.grad is not None])
         loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
         gate = (peak < 1) & loss.isfinite()
@@ -117,6 +109,19 @@ class TrainingStep:
         else: norm, gate = self._update(self.model.parameters(), gate)
         if self.ema: self.ema.apply(gate)
         return Outcome(loss, norm, gate, peak)
+
+    def _in_turn(self, parts, guard):
+        "The loss; gradients are summed where they are, and averaged over the processes once."
+        loss = 0
+        for i, part in enumerate(parts, 1):
+            last = i == len(parts)
+            if self.shards: self.objective.set_requires_gradient_sync(last)
+            with self.objective.no_sync() if not last and isinstance(self.objective, nn.parallel.DistributedDataParallel) else nullcontext():
+                share = self.objective(part, guard) / len(parts)
+                if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
+                share.backward()
+            loss = loss + share.detach()
+        return loss
 
     def _together(self, parts, guard):
         "The loss; gradients are summed in the order of the parts, whichever is ready first."
