@@ -45,6 +45,9 @@ def _compiled(f, backend='inductor'):
     return torch.compile(f, fullgraph=True, dynamic=False, backend=backend)
 
 
+def _fused(f, compile): return f if not compile else _compiled(f, 'aot_eager_decomp_partition') if _pretend else _compiled(f)
+
+
 class _RMS(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -261,8 +264,7 @@ class _Branch(nn.Module):
         c, key = self.config, None
         if c.dropout and context is not None and context.key is not None: key = text_keys(context.key, len(x), x.device) + self.salt
         cond = None if context is None else context.cond
-        if c.compile: f = _compiled(f, 'aot_eager_decomp_partition') if _pretend else _compiled(f)
-        return f(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
+        return _fused(f, c.compile)(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
 
 
 class Attention(_Branch):

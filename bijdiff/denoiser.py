@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from .bijection import AdditiveCoupling, Context, Streams, _node
-from .branch import MLP, Attention, _rms, text_keys
+from .bijection import AdditiveCoupling, Context, Streams
+from .branch import MLP, Attention, _fused, _rms, text_keys
 from .chain import MEMORY, Chain, random_bits
 from .lattice import Guard, Lattice
 from .tokenizer import Tokenizer
@@ -96,6 +97,11 @@ def _hash(x):
     return (x.contiguous().view(torch.int32).long() * random_bits(torch.arange(x.shape[-1])).to(x.device)).sum(-1)
 
 
+def _read_out(gain, x, other=None):
+    "Features: `x`, or its mean with the `other` stream, each (B, L, D), over its root mean square, channel by channel times `gain` (D,)."
+    return _rms(x if other is None else (x + other) / 2) * gain
+
+
 class _Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
@@ -144,13 +150,17 @@ class _Denoiser(nn.Module):
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
+    def raw_logits(self, hidden: Tensor) -> Tensor:
+        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
         dtype = getattr(torch, self.config.branch_dtype)
         with torch.autocast(hidden.device.type, enabled=False):
             weight = self.head_weight.to(dtype)
             if hidden.is_cuda: weight = F.pad(weight, (0, 0, 0, -len(weight) % 64))  # a product of an odd number of columns takes several times as long
-            return F.linear(hidden.to(dtype), weight)[..., :len(self.head_weight)].float()
+            return F.linear(hidden.to(dtype), weight)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
+        return self.raw_logits(hidden)[..., :len(self.head_weight)].float()
 
     def parameter_roles(self) -> dict[str, str]:
         """For each parameter name: `matrix` (inside the branches), `embedding` (table, head, classes) or `gain` (the rest)."""
@@ -206,6 +216,24 @@ class Rewound(NamedTuple):
     exact: Tensor     # (B, L) bool, both streams are that embedding, bit for bit
 
 
+def _lifted(tokens, table, lattice):
+    x = lattice.snap(F.embedding(tokens, table))
+    return x, x.clone()
+
+
+class _Lift(torch.autograd.Function):
+    "Two equal streams of rows of a table, whose gradients meet once, here."
+    @staticmethod
+    def forward(ctx, tokens, table, lattice, compile):
+        ctx.save_for_backward(tokens)
+        ctx.rows = len(table)
+        return _fused(_lifted, compile)(tokens, table, lattice)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, a, b): return None, torch.ops.aten.embedding_dense_backward(a + b, *ctx.saved_tensors, ctx.rows, -1, False), None, None
+
+
 class BijectiveDenoiser(_Denoiser):
     """A denoiser whose trunk is a bijection of two full-width streams on the lattice, exactly invertible without cached activations."""
     kind = 'bijective'
@@ -216,10 +244,9 @@ class BijectiveDenoiser(_Denoiser):
 
     def embed(self, tokens: Tensor) -> Streams:
         """The lift: two streams `(B, L, D)` float32 on the lattice, equal but distinct."""
-        x = self.trunk.lattice.snap(F.embedding(tokens, self.table))
-        return _node(x), x.clone()
+        return _Lift.apply(tokens, self.table, self.trunk.lattice, self.config.compile)
 
-    def _features(self, streams): return _rms((streams[0] + streams[1]) / 2) * self.gain
+    def _features(self, streams): return _fused(_read_out, self.config.compile)(self.gain, *streams)
 
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
@@ -261,7 +288,7 @@ class ResidualDenoiser(_Denoiser):
             for branch in self.trunk:
                 if self.config.memory == 'checkpoint': x = x + torch.utils.checkpoint.checkpoint(branch, x, context, use_reentrant=False, preserve_rng_state=False)
                 else: x = x + branch(x, context)
-        return _rms(x) * self.gain
+        return _fused(_read_out, self.config.compile)(self.gain, x)
 
 
 def build(config: DenoiserConfig) -> BijectiveDenoiser | ResidualDenoiser:

@@ -35,7 +35,7 @@ from .metrics import _spread, distinct_share, evaluate, mask_share
 from .noise import Absorbing, get_process
 from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
-from .parallel import World, run_workers
+from .parallel import Divided, World, run_workers
 from .plan import advise, plan, remedies
 from .sampler import Trace, sample
 from .shard import Shards
@@ -192,7 +192,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     shards = Shards(world, Objective(model)) if config.shard else None
     fused = shape.compile and device.type == 'cuda'
     optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
-                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards, eight_bit=config.eight_bit)
+                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards or (Divided(world) if world.size > 1 else None), eight_bit=config.eight_bit)
     ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
     threads = thread_count(config, shape, device, world.size)
     parts = config.accumulation * threads  # of a batch

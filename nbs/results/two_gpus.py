@@ -1,4 +1,4 @@
-"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end.
+"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with matrices orthogonalised by both, and each half of them by one.
 
     OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py
 
@@ -13,7 +13,7 @@ from bijdiff.denoiser import DenoiserConfig, build
 from bijdiff.noise import Absorbing
 from bijdiff.objective import training_batch
 from bijdiff.optim import Ema, build_optimizer
-from bijdiff.parallel import World
+from bijdiff.parallel import Divided, World
 from bijdiff.step import Objective, TrainingStep
 
 gpu = torch.cuda.is_available()
@@ -23,7 +23,8 @@ wait = torch.cuda.synchronize if gpu else lambda: None
 
 torch.manual_seed(0)
 with world.device: model = build(DenoiserConfig.preset(preset, vocab_size=vocab_size, block_size=block_size, memory='stored', compile=gpu, branch_dtype='bfloat16' if gpu else 'float32')).train()
-parts = model, build_optimizer(model, compile=gpu), Ema(model, compile=gpu)
+ema = Ema(model, compile=gpu)
+parts, halved = ((model, build_optimizer(model, compile=gpu, spread=spread), ema) for spread in (None, Divided(world)))
 
 
 def batches(size):
@@ -46,23 +47,25 @@ def timed(step, data):
     return sorted(laps)
 
 
-def shared(bucket_mb):
+def shared(parts, bucket_mb):
     step = TrainingStep(*parts, world=World(world.device))
     step.world, step.objective = world, world.shared(Objective(model), bucket_mb=bucket_mb)
     return step
 
 
 def say(what, laps, alone=None):
-    if world.rank == 0: print(f'{what:32} {statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' + (f', {2 * statistics.median(alone) / statistics.median(laps):.3f} times' if alone else ''), flush=True)
+    if world.rank == 0: print(f'{what:48} {statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' + (f', {2 * statistics.median(alone) / statistics.median(laps):.3f} times' if alone else ''), flush=True)
 
 
 for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
     data = batches(size)
     alone = timed(TrainingStep(*parts, world=World(world.device)), data)
     say(f'{name}{size} x {block_size}, nothing shared', alone)
-    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', timed(shared(bucket_mb), data), alone)
+    say(f'{name}bucket {buckets[0]} MiB, matrices by both', timed(shared(parts, buckets[0]), data), alone)
+    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', timed(shared(halved, bucket_mb), data), alone)
     if not gpu: continue
     recorded = timed(TrainingStep(*parts, world=World(world.device), record=True), data)
     say(f'{name}recorded, nothing shared', recorded)
-    say(f'{name}recorded', timed(TrainingStep(*parts, world=world, record=True), data), recorded)
+    say(f'{name}recorded, matrices by both', timed(TrainingStep(*parts, world=world, record=True), data), recorded)
+    say(f'{name}recorded', timed(TrainingStep(*halved, world=world, record=True), data), recorded)
 torch.distributed.destroy_process_group()

@@ -1,6 +1,6 @@
 """The Triton kernels, run by Triton's interpreter on a CPU, against their plain twins: TRITON_INTERPRET=1 python -m unittest discover tests/kernels
 
-Needs the package triton. What only a GPU can show (the compiled kernels, their speed) stands in the cuda cells of rooms 04a and 06a.
+Needs the package triton. What only a GPU can show (the compiled kernels, their speed) stands in the cuda cells of rooms 04a, 06a and 08d.
 """
 import os
 import unittest
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import triton
 
-from bijdiff import branch, head
+from bijdiff import branch, choice, head
 
 
 class Turn(unittest.TestCase):
@@ -42,6 +42,18 @@ class CrossEntropy(unittest.TestCase):
         torch.testing.assert_close(total, losses.sum().detach())
         torch.testing.assert_close(found[:, :vocab_size], gradient)
         self.assertEqual(found[:, vocab_size:].abs().max(), 0)
+
+
+class Softmax(unittest.TestCase):
+    def test_probabilities_sums_and_tops(self):
+        for rows, vocab_size, width in ((3, 9000, 9024), (2, 100, 128), (2, 512, 512)):
+            with self.subTest(vocab_size=vocab_size):
+                logits = 3 * torch.randn(rows, width)
+                logits[1, vocab_size // 2] = torch.nan
+                found, plain = choice._fused(logits, vocab_size), logits[:, :vocab_size].softmax(-1)
+                torch.testing.assert_close(found.p, plain, equal_nan=True)
+                torch.testing.assert_close(found.sums, choice._groups(plain, choice.GROUP, torch.sum), equal_nan=True)
+                torch.testing.assert_close(found.tops[0], choice._groups(plain, choice.GROUP, torch.amax)[0])
 
 
 if __name__ == "__main__":
