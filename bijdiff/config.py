@@ -65,6 +65,7 @@ class TrainConfig:
     heads: int | None = _option(None, 'attention heads; None: as the preset says')
     block_size: int | None = _option(None, 'tokens of a training sequence; None: as the preset says')
     dropout: float = _option(0.0, 'share of branch outputs that is dropped in training')
+    tied: bool = _option(False, 'logits are products with the table of embeddings, instead of a head of their own: fewer weights, and better on little text')
     memory: str | None = _option(None, 'how gradients get at activations: stored, checkpoint or reversible; None: as the preset says')
     kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
     kept_outputs: int | None = _option(None, 'last layers, before those, whose MLP outputs the memory mode reversible keeps, for speed at little memory; None: 12')
@@ -223,7 +224,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
     if gpu and config.compile is None and not compiler: print('no C++ compiler found: the branches run uncompiled, more slowly')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(config, k)) is not None}
     return DenoiserConfig.preset(
-        config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout,
+        config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout, tied=config.tied,
         branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and compiler) if config.compile is None else config.compile,
         time_input=config.process != 'absorbing', **changes)
 

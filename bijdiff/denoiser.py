@@ -54,6 +54,7 @@ class DenoiserConfig:
     kept_layers: int = 0           # last layers whose activations 'reversible' keeps
     kept_outputs: int = 12         # last layers, before those, whose MLP outputs 'reversible' keeps, for speed at little memory
     dropout: float = 0.0           # share of branch outputs dropped in training
+    tied: bool = False             # logits are products with the table of embeddings, instead of a head of their own
     compile: bool = False          # run the branches through torch.compile
     time_input: bool = False       # condition on t; absorbing noise does not need it
     conditions: int = 0            # number of classes that `cond` may name; 0: none
@@ -97,7 +98,7 @@ def _hash(x):
     return (x.contiguous().view(torch.int32).long() * random_bits(torch.arange(x.shape[-1])).to(x.device)).sum(-1)
 
 
-def _read_out(gain, x, other=None):
+def _normalized(gain, x, other=None):
     "Features: `x`, or its mean with the `other` stream, each (B, L, D), over its root mean square, channel by channel times `gain` (D,)."
     return _rms(x if other is None else (x + other) / 2) * gain
 
@@ -111,7 +112,7 @@ class _Denoiser(nn.Module):
         self.process: dict = dict(name='absorbing', schedule='loglinear')
         self.table = nn.Parameter(0.5 * torch.randn(config.vocab_size + 1, config.width))
         self.gain = nn.Parameter(torch.ones(config.width))
-        self.head_weight = nn.Parameter(torch.randn(config.vocab_size, config.width) / config.width)
+        self.head_weight = None if config.tied else nn.Parameter(torch.randn(config.vocab_size, config.width) / config.width)
         self.time = nn.Parameter(torch.randn(config.width, config.width) / config.width**0.5) if config.time_input else None
         self.classes = nn.Parameter(torch.randn(config.conditions, config.width)) if config.conditions else None
         branches = [b for i in range(config.layers) for b in (Attention(config, 2 * i), MLP(config, 2 * i + 1))]
@@ -121,6 +122,15 @@ class _Denoiser(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.table.device
+
+    @property
+    def head(self) -> Tensor:
+        """The matrix `(V, D)` float32 whose products with final features are the logits."""
+        return self.table[:-1] if self.config.tied else self.head_weight
+
+    def _read_out(self, *streams):
+        gain = self.gain * (2 / self.config.width)**0.5 if self.config.tied else self.gain  # as rows of the table are long
+        return _fused(_normalized, self.config.compile)(gain, *streams)
 
     def context(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                 key: int | Tensor | None = None, guard: Guard | None = None) -> Context:
@@ -154,13 +164,13 @@ class _Denoiser(nn.Module):
         """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
         dtype = getattr(torch, self.config.branch_dtype)
         with torch.autocast(hidden.device.type, enabled=False):
-            weight = self.head_weight.to(dtype)
+            weight = self.head.to(dtype)
             if hidden.is_cuda: weight = F.pad(weight, (0, 0, 0, -len(weight) % 64))  # a product of an odd number of columns takes several times as long
             return F.linear(hidden.to(dtype), weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
-        return self.raw_logits(hidden)[..., :len(self.head_weight)].float()
+        return self.raw_logits(hidden)[..., :self.config.vocab_size].float()
 
     def parameter_roles(self) -> dict[str, str]:
         """For each parameter name: `matrix` (inside the branches), `embedding` (table, head, classes) or `gain` (the rest)."""
@@ -246,17 +256,15 @@ class BijectiveDenoiser(_Denoiser):
         """The lift: two streams `(B, L, D)` float32 on the lattice, equal but distinct."""
         return _Lift.apply(tokens, self.table, self.trunk.lattice, self.config.compile)
 
-    def _features(self, streams): return _fused(_read_out, self.config.compile)(self.gain, *streams)
-
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(B, L, D)` float32: `logits(hidden(tokens))` is the model. Arguments as for the call."""
         context = self.context(tokens, t, cond, attention_mask, key, guard)
-        return self._features(self.trunk(self.embed(tokens), context))
+        return self._read_out(*self.trunk(self.embed(tokens), context))
 
     def read(self, streams: Streams, index: Tensor | None = None) -> Tensor:
         """Logits `(B, L, V)` of final streams, or `(N, V)` at the flat positions `index` (N,) int64 of `B * L`."""
-        h = self._features(streams)
+        h = self._read_out(*streams)
         return self.logits(h if index is None else h.flatten(0, 1)[index])
 
     @torch.no_grad()
@@ -288,7 +296,7 @@ class ResidualDenoiser(_Denoiser):
             for branch in self.trunk:
                 if self.config.memory == 'checkpoint': x = x + torch.utils.checkpoint.checkpoint(branch, x, context, use_reentrant=False, preserve_rng_state=False)
                 else: x = x + branch(x, context)
-        return _fused(_read_out, self.config.compile)(self.gain, x)
+        return self._read_out(x)
 
 
 def build(config: DenoiserConfig) -> BijectiveDenoiser | ResidualDenoiser:

@@ -328,7 +328,7 @@ def _plan(args):
     check_count(TrainConfig(batch_size=args.batch, gpus=args.gpus, shard=args.shard, **ways).filled(), args.gpus)
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(args, k)) is not None}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
-    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=dtype, kind=args.denoiser, compile=not args.eager, **changes)
+    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=dtype, kind=args.denoiser, compile=not args.eager, tied=args.tied, **changes)
     how, batch = dict(**ways, ema=not args.no_ema, processes=args.gpus, shards=args.gpus if args.shard else 1, time_power=args.time_power), args.batch // args.gpus
     found = plan(config, batch, **how)
     gpu = gib = None
@@ -426,7 +426,7 @@ def parser() -> argparse.ArgumentParser:
             branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(2.0, 'as the parameter; 1 for a grammar, 0 for processes other than absorbing'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
             tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'), steps=(int, 'length of the run'))
-    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--bf16-weights', 'as the parameter'), ('--shard', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
+    for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--bf16-weights', 'as the parameter'), ('--tied', 'as the parameter'), ('--shard', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')
     v.add_argument('name', nargs='?')

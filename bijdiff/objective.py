@@ -90,7 +90,7 @@ def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk
     t = batch.t if c.time_input else None
     hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
-    return head_loss(batch.process, hidden, model.head_weight, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)
+    return head_loss(batch.process, hidden, model.head, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)
 
 # %% ../nbs/06_objective.ipynb #183daa14
 class Estimate(NamedTuple):
