@@ -174,8 +174,9 @@ class RunFolder:
         return config
 
     def compare(self, config: dict, free: tuple[str, ...] = ()):
-        """Raise `ValueError` naming each field of the configuration there that differs from `config` (JSON values), apart from those in `free`."""
+        """Raise `ValueError` naming each field of the configuration there that differs from `config` (JSON values), apart from those in `free`; what is switched on here and was unknown there was off."""
         there, here = self.began(), json.loads(json.dumps(config))
+        if there: there = dict.fromkeys((key for key, value in here.items() if value is True), False) | there
         differ = [f'{key} was {value!r}, now {here.get(key)!r}' for key, value in there.items() if key not in free and (key not in here or value != here[key])]
         if differ:
             raise ValueError(f'run {self.name!r} began with another configuration ({"; ".join(differ)}): '

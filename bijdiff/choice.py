@@ -128,7 +128,7 @@ class Grouped(NamedTuple):
     tops: Tensor | None = None  # (N, groups), the largest probability of each
 
 
-def _fused(logits, vocab_size):
+def _by_kernel(logits, vocab_size):
     groups = -(-vocab_size // GROUP)
     p, sums, tops = (torch.empty(len(logits), n, device=logits.device) for n in (vocab_size, groups, groups))
     if len(logits): _softmax_kernel[(len(logits),)](logits, p, sums, tops, vocab_size, logits.stride(0), groups, GROUP=GROUP, COUNT=16, num_warps=8)
@@ -137,4 +137,4 @@ def _fused(logits, vocab_size):
 
 def in_groups(logits: Tensor, vocab_size: int) -> Grouped:
     """The softmax, in float32 or the wider dtype of `logits`, of the first `vocab_size` columns of `logits` `(N, at least vocab_size)`, whose rows are contiguous; on a GPU with the sums and tops of groups."""
-    return _fused(logits, vocab_size) if triton and logits.is_cuda else Grouped(logits[:, :vocab_size].softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)))
+    return _by_kernel(logits, vocab_size) if triton and logits.is_cuda and logits.dtype != torch.float64 else Grouped(logits[:, :vocab_size].softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)))

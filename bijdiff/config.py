@@ -126,6 +126,7 @@ class TrainConfig:
         if self.bf16_weights and self.optimizer != 'muon': raise ValueError(f'bf16_weights does not go with optimizer {self.optimizer!r}: it is muon that rounds at random: leave one of them unset')
         if self.bf16_weights and self.shard: raise ValueError('bf16_weights does not go with shard: weights that are spread together have one precision: leave one of them unset')
         if self.shard and self.compact: raise ValueError('shard does not go with compact: gradients that are used up at once cannot be spread over processes: leave one of them unset')
+        if self.tied and self.process != 'absorbing': raise ValueError(f'tied with process {self.process!r}: there visible tokens are predicted too, and with one table a model begins by predicting each as itself with all confidence: leave tied unset')
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ValueError(f'accumulation {self.accumulation} does not divide batch_size {self.batch_size}: choose a divisor')

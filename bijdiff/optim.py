@@ -94,7 +94,7 @@ class Muon(torch.optim.Optimizer):
 
     `params` are 2-D parameters or groups of them; `lr` the step, that is the spectral norm of the change of a wide matrix; `steps` the Newton-Schulz
     iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default float32 or that of a wider parameter; `compile` fuses what is not a product. `spread`:
-    of parameters that are parts of larger matrices, spread over processes: `spread.shape(p)` is the whole shape, and `spread(x, shape, steps, dtype)` does for a batch of parts what `orthogonalize` does for matrices.
+    what processes do instead that share the work: `spread(x, shape, steps, dtype)` does for a batch of parameters what `orthogonalize` does for matrices, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
     Parameters in bfloat16 are updated in float32 and rounded at random, by draws that no two of them and no two updates share. Raises `ValueError` for a parameter that is not a matrix."""
 
     def __init__(self, params: Iterable, lr: float = 0.006, momentum: float = 0.95, steps: int = 5, weight_decay: float = 0.0,

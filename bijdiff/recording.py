@@ -11,10 +11,11 @@ import weakref
 import torch
 from torch import Tensor
 
+from .branch import _plain
 from .lattice import Guard
 
 # %% ../nbs/08c_recording.ipynb #d8a8a35d
-_MOST = 4  # recordings kept for each model, the latest used
+_MOST = 5  # recordings kept for each model, the latest used
 _recordings = weakref.WeakKeyDictionary()
 
 
@@ -48,7 +49,7 @@ class Recorder:
         lattice range are NaN then; otherwise `LatticeOverflow` is raised."""
         if tokens.device.type != 'cuda': return self.model.hidden(tokens, t, cond)
         known, inputs = _recordings.setdefault(self.model, {}), (tokens, t, cond)
-        key = tokens.shape, t is None, cond is None, *(x.data_ptr() for own in self.places for x in own.values() if x is not None)
+        key = tokens.shape, _plain.get(), t is None, cond is None, *(x.data_ptr() for own in self.places for x in own.values() if x is not None)
         found = known.pop(key, None)
         if found is None: result, found = self.model.hidden(*inputs), 'seen'
         else:

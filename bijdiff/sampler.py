@@ -9,13 +9,14 @@ __all__ = ['read_prompt', 'start_tokens', 'denoise', 'sample']
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .branch import uncompiled
 from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
 from .noise import Absorbing, LeftToRight, get_process
@@ -336,7 +337,7 @@ class _Run:
         if self.choice.guidance and prompt.any(): texts.append(texts[0].masked_fill(_over(prompt, device), self.model.config.vocab_size))
         alike = len(tokens) > 1 and not (self.micro or tokens.is_cuda) and all((x == x[:1]).all() for x in (tokens, prompt)) and (self.cond is None or len(self.cond.unique()) == 1)
         some, which = (slice(1), None) if alike else (slice(None), which)  # all masks, as a rule
-        with _evaluating(self.model): found = [_features(self.forward, x[some], t.item(), self.cond if self.cond is None else self.cond[some], self.micro, which) for x in texts]
+        with _evaluating(self.model), uncompiled() if alike else nullcontext(): found = [_features(self.forward, x[some], t.item(), self.cond if self.cond is None else self.cond[some], self.micro, which) for x in texts]
         return texts[0], [f.expand(len(tokens), -1, -1) for f in found]
 
 # %% ../nbs/08_sampler.ipynb #d67a1fce

@@ -50,7 +50,7 @@ class Softmax(unittest.TestCase):
             with self.subTest(vocab_size=vocab_size):
                 logits = 3 * torch.randn(rows, width)
                 logits[1, vocab_size // 2] = torch.nan
-                found, plain = choice._fused(logits, vocab_size), logits[:, :vocab_size].softmax(-1)
+                found, plain = choice._by_kernel(logits, vocab_size), logits[:, :vocab_size].softmax(-1)
                 torch.testing.assert_close(found.p, plain, equal_nan=True)
                 torch.testing.assert_close(found.sums, choice._groups(plain, choice.GROUP, torch.sum), equal_nan=True)
                 torch.testing.assert_close(found.tops[0], choice._groups(plain, choice.GROUP, torch.amax)[0])
