@@ -126,7 +126,7 @@ class _Denoiser(nn.Module):
     @property
     def head(self) -> Tensor:
         """The matrix `(V, D)` float32 whose products with final features are the logits."""
-        return self.table[:-1] if self.config.tied else self.head_weight
+        return self.table[:-1] if self.head_weight is None else self.head_weight
 
     def _read_out(self, *streams):
         gain = self.gain * (2 / self.config.width)**0.5 if self.config.tied else self.gain  # as rows of the table are long
@@ -160,13 +160,17 @@ class _Denoiser(nn.Module):
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
+    def padded_head(self) -> Tensor:
+        """The `head` in the branch dtype, `(at least V, D)`; what comes after the first V rows is filling, with which a GPU is faster."""
+        weight = self.head.to(getattr(torch, self.config.branch_dtype))
+        missing = -len(weight) % 64 if weight.is_cuda else 0  # a product of an odd number of columns takes several times as long
+        return F.pad(weight, (0, 0, 0, missing)) if missing else weight
+
     def raw_logits(self, hidden: Tensor) -> Tensor:
-        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
-        dtype = getattr(torch, self.config.branch_dtype)
+        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling."""
         with torch.autocast(hidden.device.type, enabled=False):
-            weight = self.head.to(dtype)
-            if hidden.is_cuda: weight = F.pad(weight, (0, 0, 0, -len(weight) % 64))  # a product of an odd number of columns takes several times as long
-            return F.linear(hidden.to(dtype), weight)
+            weight = self.padded_head()
+            return F.linear(hidden.to(weight.dtype), weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""
@@ -262,6 +266,14 @@ class BijectiveDenoiser(_Denoiser):
         context = self.context(tokens, t, cond, attention_mask, key, guard)
         return self._read_out(*self.trunk(self.embed(tokens), context))
 
+    def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> Streams:
+        """The streams, each `(B, L, D)`, before the last MLP, which works on each position alone; of a model that is not conditioned."""
+        return self.trunk[:-1](self.embed(tokens), self.context(tokens, guard=guard))
+
+    def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
+        """The features `(N, D)` of any rows `(N, D)` of `unfinished` streams."""
+        return self._read_out(*self.trunk[-1](tuple(x[:, None] for x in rows), Context(guard=guard)))[:, 0]
+
     def read(self, streams: Streams, index: Tensor | None = None) -> Tensor:
         """Logits `(B, L, V)` of final streams, or `(N, V)` at the flat positions `index` (N,) int64 of `B * L`."""
         h = self._read_out(*streams)
@@ -290,13 +302,22 @@ class ResidualDenoiser(_Denoiser):
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(B, L, D)` float32: `logits(hidden(tokens))` is the model. Arguments as for the call."""
-        context = self.context(tokens, t, cond, attention_mask, key, guard)
-        x = F.embedding(tokens, self.table)
+        return self._read_out(self._walk(self.trunk, F.embedding(tokens, self.table), self.context(tokens, t, cond, attention_mask, key, guard)))
+
+    def _walk(self, branches, x, context):
         with torch.autocast(x.device.type, enabled=False):
-            for branch in self.trunk:
+            for branch in branches:
                 if self.config.memory == 'checkpoint': x = x + torch.utils.checkpoint.checkpoint(branch, x, context, use_reentrant=False, preserve_rng_state=False)
                 else: x = x + branch(x, context)
-        return self._read_out(x)
+        return x
+
+    def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor]:
+        """The stream `(B, L, D)` before the last MLP, which works on each position alone; of a model that is not conditioned."""
+        return self._walk(self.trunk[:-1], F.embedding(tokens, self.table), self.context(tokens, guard=guard)),
+
+    def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
+        """The features `(N, D)` of any rows `(N, D)` of the `unfinished` stream."""
+        return self._read_out(self._walk(self.trunk[-1:], rows[0][:, None], Context()))[:, 0]
 
 
 def build(config: DenoiserConfig) -> BijectiveDenoiser | ResidualDenoiser:

@@ -7,6 +7,7 @@ __all__ = ['bit_error', 'InvertibilityReport', 'gradients_by_memory', 'check_inv
 
 # %% ../nbs/10_invertibility.ipynb #c8397415
 import copy
+import gc
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -131,7 +132,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
 
 # %% ../nbs/10_invertibility.ipynb #1041214a
 def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, int]:
-    """Peak memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `activations` (the rest of the peak), `peak`.
+    """Peak memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `other` (what else was there before the step, such as the workspaces of products), `activations` (the rest of the peak), `peak`.
 
     `tokens` (B, L) int64. Gradients exist before the step; low-precision copies of weights live inside one branch at a time and are counted
     as activations. There is no optimizer or averaged weights here: nothing of theirs is in the peak."""
@@ -142,6 +143,7 @@ def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, i
     def step(): training_loss(model, batch, Guard()).backward()
     for p in model.parameters(): p.grad = torch.zeros_like(p)
     for _ in range(2): step()
+    gc.collect()  # what compiling left behind
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

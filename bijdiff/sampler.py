@@ -21,7 +21,7 @@ from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
 from .noise import Absorbing, LeftToRight, get_process
 from .orders import SAMPLERS, Moment, Order, Remask
-from .recording import Recorder
+from .recording import Recorder, cast_once
 from .tokenizer import Tokenizer
 from .trace import Candidates, Step, Trace
 
@@ -97,7 +97,7 @@ def _over(x, device):
 
 
 def _features(forward, tokens, t, cond, micro, which=None):
-    "Features `(B, L, D)` on the device; in batches of `micro`, the last one filled up, if that is given; of the texts `which` alone, and zeros for the others, if that is."
+    "What `forward` gives, on the device; in batches of `micro`, the last one filled up, if that is given; of the texts `which` alone, and zeros for the others, if that is."
     if which is not None and len(which) < len(tokens):
         found = _features(forward, tokens[which], t, None if cond is None else cond[which], micro)
         return found.new_zeros(len(tokens), *found.shape[1:]).index_copy_(0, which, found)
@@ -111,33 +111,35 @@ def _features(forward, tokens, t, cond, micro, which=None):
 
 
 @torch.no_grad()
-def _rows(model, features, rows, columns, micro, read=None):
+def _rows(forward, features, rows, columns, micro, read=None):
     "What `read` (default: the logits `(n, V)`) makes of some positions of each of the `features`, with the slice of positions that they are of, for a chunk at a time."
+    model = forward.model
     gpu = model.device.type == 'cuda'
     chunk = 64 if micro else max(64, 2**(27 if gpu else 25) // model.config.vocab_size // 64 * 64)
     rows, columns = _over(rows, model.device), _over(columns, model.device)
     for i in range(0, len(rows), chunk):
         n = min(chunk, len(rows) - i)
         own = torch.arange(i, i + (-(-n // 64) * 64 if gpu or micro else n), device=rows.device).clamp(max=len(rows) - 1)  # each new number of rows costs a GPU a millisecond's search for a kernel
-        yield slice(i, i + n), *((read or model.logits)(f[rows[own], columns[own]])[:n] for f in features)
+        yield slice(i, i + n), *((read or model.logits)(forward.finish(f[rows[own], columns[own]]))[:n] for f in features)
 
 
-def _scores(model, features, masked, score, micro):
+def _scores(forward, features, masked, score, micro):
     "`score` (B, L) float64 at the masked positions."
     rows, columns = masked.nonzero(as_tuple=True)
-    found = [score(logits.double().log_softmax(-1)) for _, logits in _rows(model, features[:1], rows, columns, micro)]
+    found = [score(logits.double().log_softmax(-1)) for _, logits in _rows(forward, features[:1], rows, columns, micro)]
     return torch.zeros(masked.shape, dtype=torch.float64).index_put((rows, columns), torch.cat(found).cpu()) if found else None
 
 
-def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t):
+def _choose(forward, features, tokens, rows, columns, u, choice, law, k, micro, t):
     "New tokens at some positions, on the device, and a function that waits for them and gives them with the confidence and candidates of the model."
+    model = forward.model
     device, vocab_size = model.device, model.config.vocab_size
     found, finite = [], []
     at, u = _over(tokens[rows, columns], device), _over(u, device)
     if choice.repetition != 1:
         seen = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.bool).scatter_(1, tokens, True)[:, :vocab_size]
     plain = choice == Choice()
-    for part, logits, *without in _rows(model, features, rows, columns, micro, model.raw_logits if plain and device.type == 'cuda' else None):
+    for part, logits, *without in _rows(forward, features, rows, columns, micro, model.raw_logits if plain and device.type == 'cuda' else None):
         p, sums, tops = in_groups(logits, vocab_size)
         finite.append(p[:, 0].isfinite().all())
         if without: logits = logits + choice.guidance * (logits - without[0])
@@ -161,9 +163,12 @@ def _choose(model, features, tokens, rows, columns, u, choice, law, k, micro, t)
     return there[0], arrived
 
 
+_MANY = 4096  # tokens, over which a pass takes a GPU longer than its processor takes to hand out a step
+
+
 def _early(tokens):
-    "Whether the next pass over so many tokens on a device begins before a step is handed out: where it takes longer than to prepare it."
-    return tokens.is_cuda and tokens.numel() >= 4096
+    "Whether the next pass over so many tokens on a device begins before a step is handed out."
+    return tokens.is_cuda and tokens.numel() >= _MANY
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
@@ -207,7 +212,10 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
         if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
             raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
         cond = cond.to(model.device).expand(len(tokens))
-    run = _Run(model, Recorder(model), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,
+    model = cast_once(model)
+    many = model.device.type == 'cpu' or tokens[:, :c.block_size].numel() >= _MANY and not batch_invariant
+    whole = not (many and hasattr(model, 'unfinished')) or c.time_input or bool(c.conditions)
+    run = _Run(model, Recorder(model, whole), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
     return run.blocks(tokens, block) if block else run.steps_of(tokens)
 
@@ -302,7 +310,7 @@ class _Run:
                 rate = rate.item() if remask and number < steps else rate_of(number)
                 score, revealed = None, masked  # whatever is left is revealed in the last step
                 if features is None and (order.score or gpu) and asks(masked, rate): here, features = self._features(tokens, t, given)  # a GPU works on it while the order is found here
-                if order.score and features: score = _scores(model, features, masked, order.score, self.micro)
+                if order.score and features: score = _scores(self.forward, features, masked, order.score, self.micro)
                 if masked.any() and number < steps:
                     revealed = masked & order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score))
                 rows, columns = revealed.nonzero(as_tuple=True)
@@ -314,7 +322,7 @@ class _Run:
             if len(rows):
                 if features is None: here, features = self._features(tokens, t, given, None if self.micro or gpu else rows.unique())
                 u = uniform(seed, _TOKEN, first + rows, base + number, origin + columns)
-                with _evaluating(model): there, arrived = _choose(model, features, tokens, rows, columns, u, self.choice.at(s.item(), vocab_size), law, k, self.micro, t.item())
+                with _evaluating(model): there, arrived = _choose(self.forward, features, tokens, rows, columns, u, self.choice.at(s.item(), vocab_size), law, k, self.micro, t.item())
                 if _early(here) and not remask and number < steps and (not reveals or asks(masked & ~revealed, rate_of(number + 1))):
                     here, ahead = self._features(here.index_put(tuple(_over(i, model.device) for i in (rows, columns)), there.clamp(max=vocab_size)), s, given)  # what is not a number draws anything
                 new, confidence, ids, values = arrived()
