@@ -126,7 +126,7 @@ class _Denoiser(nn.Module):
     @property
     def head(self) -> Tensor:
         """The matrix `(V, D)` float32 whose products with final features are the logits."""
-        return self.table[:-1] if self.head_weight is None else self.head_weight
+        return self.table[:-1] if self.config.tied else self.head_weight
 
     def _read_out(self, *streams):
         gain = self.gain * (2 / self.config.width)**0.5 if self.config.tied else self.gain  # as rows of the table are long
@@ -160,17 +160,13 @@ class _Denoiser(nn.Module):
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
-    def padded_head(self) -> Tensor:
-        """The `head` in the branch dtype, `(at least V, D)`; what comes after the first V rows is filling, with which a GPU is faster."""
-        weight = self.head.to(getattr(torch, self.config.branch_dtype))
-        missing = -len(weight) % 64 if weight.is_cuda else 0  # a product of an odd number of columns takes several times as long
-        return F.pad(weight, (0, 0, 0, missing)) if missing else weight
-
     def raw_logits(self, hidden: Tensor) -> Tensor:
-        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling."""
+        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
+        dtype = getattr(torch, self.config.branch_dtype)
         with torch.autocast(hidden.device.type, enabled=False):
-            weight = self.padded_head()
-            return F.linear(hidden.to(weight.dtype), weight)
+            weight = self.head.to(dtype)
+            if hidden.is_cuda: weight = F.pad(weight, (0, 0, 0, -len(weight) % 64))  # a product of an odd number of columns takes several times as long
+            return F.linear(hidden.to(dtype), weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` float32 of any rows `(..., D)` of `hidden`."""

@@ -90,7 +90,7 @@ GPUS = tuple(Gpu(*row) for row in (
     ('RTX 4090', 165, 1008, 24), ('L4', 121, 300, 24), ('A100', 312, 1555, 40), ('A100-SXM4-80GB', 312, 2039, 80), ('A100 80GB', 312, 1935, 80), ('H100', 989, 3350, 80), ('H100 PCIe', 756, 2000, 80),
     ('H200', 989, 4800, 141)))
 PRODUCTS, TRAFFIC = 0.68, 0.75  # shares of them that a training step reaches
-WORKSPACES = 2**26              # bytes that products work in, of the forward and of the backward pass, on a Hopper GPU
+WORKSPACES = 2**26              # bytes that products work in, of the forward and of the backward pass, on a Hopper GPU; on others less
 
 
 def find_gpu(name: str) -> Gpu:

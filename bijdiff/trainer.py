@@ -37,7 +37,6 @@ from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
 from .parallel import Divided, World, run_workers
 from .plan import advise, plan, remedies
-from .recording import forget
 from .sampler import Trace, sample
 from .shard import Shards
 from .step import Objective, Outcome, TrainingStep
@@ -128,8 +127,7 @@ def final_report(model, corpus: Corpus, config: TrainConfig, progress: bool = Tr
 
 
 def _sample(model, config, n, progress=False):
-    try: return sample(model, batch_size=n, length=config.block_size, steps=config.sample_steps or config.block_size, seed=config.seed, progress=progress)
-    finally: forget(model)
+    return sample(model, batch_size=n, length=config.block_size, steps=config.sample_steps or config.block_size, seed=config.seed, progress=progress)
 
 
 @dataclass(frozen=True)
