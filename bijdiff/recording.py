@@ -9,9 +9,11 @@ __all__ = ['can_part', 'Recorder']
 import weakref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .bijection import AdditiveCoupling
 from .branch import MLP, _plain, uncompiled
+from .chain import Chain
 from .denoiser import BijectiveDenoiser, ResidualDenoiser
 from .lattice import Guard
 
@@ -45,10 +47,11 @@ class _Recording:
 
 
 def can_part(model) -> bool:
-    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library, not conditioned, its last branch works on each position alone, and no hook listens to how it is called."""
-    if type(model) not in (BijectiveDenoiser, ResidualDenoiser) or 'hidden' in vars(model) or model.config.time_input or model.config.conditions: return False
+    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library whose trunk and last branch are, too, it is not conditioned, and no hook and no method of its own depends on how its modules are called."""
+    if type(model) not in (BijectiveDenoiser, ResidualDenoiser) or type(model.trunk) not in (Chain, nn.ModuleList) or model.config.time_input or model.config.conditions: return False
     last = model.trunk[-1]
-    return type(getattr(last, 'branch', last)) is MLP and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
+    return own and not any(m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m) or 'hidden' in vars(m) for m in model.modules())
 
 
 class Recorder:

@@ -212,7 +212,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
         if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
             raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
         cond = cond.to(model.device).expand(len(tokens))
-    # What is parted is finished kernel by kernel, which pays a GPU where passes are long; where texts must not depend on the batch, neither may this.
+    # What is parted is finished kernel by kernel, which pays a GPU where passes are long. How long they are hangs on the batch, on which texts that are batch_invariant must not.
     long = model.device.type == 'cpu' or tokens[:, :c.block_size].numel() >= _MANY and not batch_invariant
     run = _Run(model, Recorder(model, whole=not (long and order.score is None and can_part(model))), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,
                min(candidates, c.vocab_size), first, 8 if batch_invariant else None, progress)
@@ -277,7 +277,7 @@ class _Run:
         if not reveals:
             noise = process.corrupt(torch.zeros_like(tokens), torch.ones(len(tokens), dtype=torch.float64), uniform(seed, _START, index, place), vocab_size)
             tokens = torch.where(free, noise, tokens)
-        priority, passes, chances = None, 0, torch.full(tokens.shape, torch.nan, dtype=torch.float64)
+        priority, passes, chances = uniform(seed, _ORDER, index, place), 0, torch.full(tokens.shape, torch.nan, dtype=torch.float64)
         none, empty = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
         nothing = none, none, empty, Candidates(torch.zeros(0, k, dtype=torch.int64), torch.zeros(0, k))
         before, ahead, gpu = tokens.clone(), None, model.device.type == 'cuda'
@@ -311,7 +311,6 @@ class _Run:
                 if features is None and (order.score or gpu) and asks(masked, rate): here, features = self._features(tokens, t, given)  # a GPU works on it while the order is found here
                 if order.score and features: score = _scores(self.forward, features, masked, order.score, self.micro)
                 if masked.any() and number < steps:
-                    if priority is None: priority = uniform(seed, _ORDER, index, place)
                     revealed = masked & order.reveal(Moment(masked, number, steps, rate, uniform(seed, _REVEAL, index, base + number, place), priority, score))
                 rows, columns = revealed.nonzero(as_tuple=True)
                 law = None
