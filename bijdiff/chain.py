@@ -16,18 +16,19 @@ from .bijection import Bijection, Context, Streams, _node
 from .lattice import Guard
 
 # %% ../nbs/02_chain.ipynb #aa49abf0
-def _shifted(z: Tensor, n: int) -> Tensor: return (z >> n) & ((1 << (64 - n)) - 1)  # a logical shift; `>>` copies the sign
+def _shifted(z: int | Tensor, n: int) -> int | Tensor: return (z >> n) & ((1 << (64 - n)) - 1)  # a logical shift; `>>` copies the sign
+def _wrapped(z: int | Tensor) -> int | Tensor: return z if isinstance(z, Tensor) else (z + 2**63) % 2**64 - 2**63  # as a tensor does by itself
 
 
 def random_bits(*counters: int | Tensor) -> Tensor:
     """64 random bits (int64) for each tuple of `counters`: ints and int64 tensors, broadcast together. A pure function."""
-    z = torch.tensor(0)
+    z = 0
     for c in counters:
-        z = (z ^ torch.as_tensor(c)) + -0x61C8864680B583EB
-        z = (z ^ _shifted(z, 30)) * -0x40A7B892E31B1A47
-        z = (z ^ _shifted(z, 27)) * -0x6B2FB644ECCEEE15
+        z = _wrapped((z ^ (c if isinstance(c, Tensor) else int(c))) + -0x61C8864680B583EB)
+        z = _wrapped((z ^ _shifted(z, 30)) * -0x40A7B892E31B1A47)
+        z = _wrapped((z ^ _shifted(z, 27)) * -0x6B2FB644ECCEEE15)
         z = z ^ _shifted(z, 31)
-    return z
+    return torch.as_tensor(z)
 
 
 def uniform(*counters: int | Tensor, dtype: torch.dtype = torch.float64) -> Tensor:

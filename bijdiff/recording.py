@@ -7,6 +7,7 @@ __all__ = ['can_part', 'Recorder']
 
 # %% ../nbs/08c_recording.ipynb #406ca81a
 import weakref
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from .denoiser import BijectiveDenoiser, ResidualDenoiser
 from .lattice import Guard
 
 # %% ../nbs/08c_recording.ipynb #d8a8a35d
-_MOST = 5  # recordings kept for each model, the latest used
+_MOST = 8  # recordings kept for each model, the latest used
 _recordings = weakref.WeakKeyDictionary()
 
 
@@ -30,20 +31,18 @@ def _joined(parts): return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 class _Recording:
-    def __init__(self, model, inputs, whole, pool):
+    def __init__(self, f, inputs, pool):
         self.inputs, self.graph = [x if x is None else x.clone() for x in inputs], torch.cuda.CUDAGraph()
         with torch.cuda.device(inputs[0].device), torch.cuda.graph(self.graph, pool=pool, capture_error_mode='thread_local'):  # other threads may use the GPU meanwhile
             guard = Guard()
-            self.parts = _parts(model, self.inputs, whole, guard=guard)
+            self.found = f(guard, *self.inputs)
             self.peak = guard.peak
 
     def __call__(self, inputs):
         for place, x in zip(self.inputs, inputs):
             if x is not None: place.copy_(x)
         with torch.cuda.device(self.inputs[0].device): self.graph.replay()
-        found = torch.cat(self.parts, -1)
-        if self.peak is not None: found[..., 0].masked_fill_(~(self.peak < 1), torch.nan)  # one is enough to spoil what is made of it
-        return found
+        return self.found, self.peak
 
 
 def can_part(model) -> bool:
@@ -70,12 +69,21 @@ class Recorder:
         lattice range gives NaN in each row then; otherwise `LatticeOverflow` is raised."""
         inputs = tokens, t, cond
         if tokens.device.type != 'cuda': return _joined(_parts(self.model, inputs, self.whole))
+        parts, peak = self.again(self.whole, lambda guard, *inputs: _parts(self.model, inputs, self.whole, guard=guard), inputs)
+        found = torch.cat(parts, -1)
+        if peak is not None: found[..., 0].masked_fill_(~(peak < 1), torch.nan)  # one is enough to spoil what is made of it
+        return found
+
+    @torch.no_grad()
+    def again(self, name, f: Callable, inputs: tuple[Tensor | None, ...]) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """What `f(guard, *inputs)` gives, tensors that follow from the `inputs`, on a GPU, and the weights alone, and the peak of that guard: the first time it is called, without a guard; the second time it is recorded, and from then on replayed, which writes
+        over the tensors of the time before. `name` tells it from others of this model."""
         known = _recordings.setdefault(self.model, {})
-        key = tokens.shape, self.whole, _plain.get(), t is None, cond is None, *(x.data_ptr() for own in self.places for x in own.values() if x is not None)
+        key = name, _plain.get(), *(x if x is None else (x.shape, x.dtype) for x in inputs), *(x.data_ptr() for own in self.places for x in own.values() if x is not None)
         found = known.pop(key, None)
-        if found is None: result, found = _joined(_parts(self.model, inputs, self.whole)), 'seen'
+        if found is None: result, found = (f(None, *inputs), None), 'seen'
         else:
-            if found == 'seen': found = _Recording(self.model, inputs, self.whole, next((r.graph.pool() for r in known.values() if r != 'seen'), None))
+            if found == 'seen': found = _Recording(f, inputs, next((r.graph.pool() for r in known.values() if r != 'seen'), None))
             result = found(inputs)
         known[key] = found  # the latest last
         if len(known) > _MOST: del known[next(iter(known))]

@@ -130,30 +130,45 @@ def _scores(forward, features, masked, score, micro):
     return torch.zeros(masked.shape, dtype=torch.float64).index_put((rows, columns), torch.cat(found).cpu()) if found else None
 
 
+_FEW = 64  # positions, for which a GPU has a recording
+
+
 def _choose(forward, features, tokens, rows, columns, u, choice, law, k, micro, t):
     "New tokens at some positions, on the device, and a function that waits for them and gives them with the confidence and candidates of the model."
     model = forward.model
     device, vocab_size = model.device, model.config.vocab_size
     found, finite = [], []
-    at, u = _over(tokens[rows, columns], device), _over(u, device)
-    if choice.repetition != 1:
-        seen = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.bool).scatter_(1, tokens, True)[:, :vocab_size]
-    plain = choice == Choice()
-    for part, logits, *without in _rows(forward, features, rows, columns, micro, model.raw_logits if plain and device.type == 'cuda' else None):
-        p, sums, tops = in_groups(logits, vocab_size)
-        finite.append(p[:, 0].isfinite().all())
-        if without: logits = logits + choice.guidance * (logits - without[0])
-        if choice.repetition != 1: logits = discourage(logits, seen[rows[part]].to(device), choice.repetition)
-        q = p if plain else token_probabilities(logits, *choice[:4])
-        if q is not p: finite.append(q[:, 0].isfinite().all())
-        weights = law(q, at[part]) if law else q
-        new = draw(weights, u[part], sums if weights is p else None)
+    plain, gpu = choice == Choice(), device.type == 'cuda'
+
+    def told(p, tops, new):
         ids, values = likeliest(p, k, tops)
         own = p.gather(1, new.clamp(max=vocab_size - 1)[:, None])[:, 0]
-        found.append((new, torch.where(new < vocab_size, own, torch.nan).float(), ids, values.float()))
+        return new, torch.where(new < vocab_size, own, torch.nan).float(), ids, values.float()
+
+    def at_once(guard, features, places):  # (3, 64) float64: rows, columns, numbers
+        at = tuple(places[:2].long())
+        p, sums, tops = in_groups(model.raw_logits(features[at]), vocab_size)
+        return *told(p, tops, draw(p, places[2], sums)), p[:, 0].isfinite().all()
+
+    if gpu and plain and forward.whole and not (law or micro) and len(features) == 1 and len(rows) <= _FEW and tokens.numel() < _MANY:
+        places = torch.stack((rows.double(), columns.double(), u))[:, torch.arange(_FEW).clamp(max=len(rows) - 1)]
+        *parts, sound = forward.again(('draw', k), at_once, (features[0], _over(places, device)))[0]
+        found, finite = [[x[:len(rows)] for x in parts]], [sound]
+    else:
+        at, u = _over(tokens[rows, columns], device), _over(u, device)
+        if choice.repetition != 1: seen = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.bool).scatter_(1, tokens, True)[:, :vocab_size]
+        for part, logits, *without in _rows(forward, features, rows, columns, micro, model.raw_logits if plain and gpu else None):
+            p, sums, tops = in_groups(logits, vocab_size)
+            finite.append(p[:, 0].isfinite().all())
+            if without: logits = logits + choice.guidance * (logits - without[0])
+            if choice.repetition != 1: logits = discourage(logits, seen[rows[part]].to(device), choice.repetition)
+            q = p if plain else token_probabilities(logits, *choice[:4])
+            if q is not p: finite.append(q[:, 0].isfinite().all())
+            weights = law(q, at[part]) if law else q
+            found.append(told(p, tops, draw(weights, u[part], sums if weights is p else None)))
     there = [*(torch.cat(parts) for parts in zip(*found)), torch.stack(finite)]
     home = [x.to('cpu', non_blocking=True) for x in there]
-    copied = torch.cuda.current_stream(device).record_event() if device.type == 'cuda' else None
+    copied = torch.cuda.current_stream(device).record_event() if gpu else None
 
     def arrived():
         if copied: copied.synchronize()
