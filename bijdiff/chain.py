@@ -24,7 +24,9 @@ def random_bits(*counters: int | Tensor) -> Tensor:
     """64 random bits (int64) for each tuple of `counters`: ints and int64 tensors, broadcast together. A pure function."""
     z = 0
     for c in counters:
-        z = _wrapped((z ^ (c if isinstance(c, Tensor) else int(c))) + -0x61C8864680B583EB)
+        if not (isinstance(z, int) and isinstance(c, int)): z, c = torch.as_tensor(z), torch.as_tensor(c)
+        elif not -2**63 <= c < 2**63: raise ValueError(f'counter {c}: expected at least -2**63 and less than 2**63')
+        z = _wrapped((z ^ c) + -0x61C8864680B583EB)
         z = _wrapped((z ^ _shifted(z, 30)) * -0x40A7B892E31B1A47)
         z = _wrapped((z ^ _shifted(z, 27)) * -0x6B2FB644ECCEEE15)
         z = z ^ _shifted(z, 31)

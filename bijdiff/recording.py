@@ -19,7 +19,7 @@ from .denoiser import BijectiveDenoiser, ResidualDenoiser
 from .lattice import Guard
 
 # %% ../nbs/08c_recording.ipynb #d8a8a35d
-_MOST = 8  # recordings kept for each model, the latest used
+_MOST = 12  # recordings kept for each model, the latest used
 _recordings = weakref.WeakKeyDictionary()
 
 
@@ -61,6 +61,7 @@ class Recorder:
 
     def __init__(self, model, whole: bool = True):
         self.model, self.whole = model, whole
+        self.reads_plainly = type(model) in (BijectiveDenoiser, ResidualDenoiser) and 'raw_logits' not in vars(model)  # what is made of features follows from the weights alone
         self.places = [own for module in model.modules() for own in (module._parameters, module._buffers) if own]  # asking the model for its parameters takes longer than replaying it
 
     @torch.no_grad()

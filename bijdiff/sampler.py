@@ -150,7 +150,7 @@ def _choose(forward, features, tokens, rows, columns, u, choice, law, k, micro, 
         p, sums, tops = in_groups(model.raw_logits(features[at]), vocab_size)
         return *told(p, tops, draw(p, places[2], sums)), p[:, 0].isfinite().all()
 
-    if gpu and plain and forward.whole and not (law or micro) and len(features) == 1 and len(rows) <= _FEW and tokens.numel() < _MANY:
+    if gpu and plain and forward.whole and forward.reads_plainly and not (law or micro) and len(features) == 1 and len(rows) <= _FEW and tokens.numel() < _MANY:
         places = torch.stack((rows.double(), columns.double(), u))[:, torch.arange(_FEW).clamp(max=len(rows) - 1)]
         *parts, sound = forward.again(('draw', k), at_once, (features[0], _over(places, device)))[0]
         found, finite = [[x[:len(rows)] for x in parts]], [sound]
