@@ -173,7 +173,7 @@ def _choose(forward, features, tokens, rows, columns, u, choice, law, k, micro, 
     def arrived():
         if copied: copied.synchronize()
         if not home[-1].all():
-            raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, or it is driven too far; use an earlier checkpoint, or less guidance')
+            raise ValueError(f'the model gives logits that are not finite at t = {t:.3g}: its weights are damaged, its training diverged, its streams left the lattice (bijdiff check tells), or it is driven too far; use an earlier checkpoint, or less guidance')
         return home[:-1]
     return there[0], arrived
 
