@@ -21,13 +21,11 @@ from .lattice import Guard
 # %% ../nbs/08c_recording.ipynb #d8a8a35d
 _MOST = 12  # recordings kept for each model, the latest used
 _recordings = weakref.WeakKeyDictionary()
+_OURS = BijectiveDenoiser, ResidualDenoiser
 
 
 def _parts(model, inputs, whole, **guard):
     return (model.hidden(*inputs, **guard),) if whole else model.unfinished(inputs[0], **guard)
-
-
-def _joined(parts): return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 class _Recording:
@@ -47,7 +45,7 @@ class _Recording:
 
 def can_part(model) -> bool:
     """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library whose trunk and last branch are, too, it is not conditioned, and no hook and no method of its own depends on how its modules are called."""
-    if type(model) not in (BijectiveDenoiser, ResidualDenoiser) or type(model.trunk) not in (Chain, nn.ModuleList) or model.config.time_input or model.config.conditions: return False
+    if type(model) not in _OURS or type(model.trunk) not in (Chain, nn.ModuleList) or model.config.time_input or model.config.conditions: return False
     last = model.trunk[-1]
     own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
     return own and not any(m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m) or 'hidden' in vars(m) for m in model.modules())
@@ -61,7 +59,7 @@ class Recorder:
 
     def __init__(self, model, whole: bool = True):
         self.model, self.whole = model, whole
-        self.reads_plainly = type(model) in (BijectiveDenoiser, ResidualDenoiser) and 'raw_logits' not in vars(model)  # what is made of features follows from the weights alone
+        self.reads_plainly = type(model) in _OURS and 'raw_logits' not in vars(model)  # what is made of features follows from the weights alone
         self.places = [own for module in model.modules() for own in (module._parameters, module._buffers) if own]  # asking the model for its parameters takes longer than replaying it
 
     @torch.no_grad()
@@ -69,8 +67,8 @@ class Recorder:
         """What `finish` makes features of, `(B, L, ...)` float32, for `tokens` (B, L) int64, `t` (B,) float32, `cond` (B,) int64, on the device of the model. Ids are not checked where a call is replayed, and a pass that leaves the
         lattice range gives NaN in each row then; otherwise `LatticeOverflow` is raised."""
         inputs = tokens, t, cond
-        if tokens.device.type != 'cuda': return _joined(_parts(self.model, inputs, self.whole))
-        parts, peak = self.again(self.whole, lambda guard, *inputs: _parts(self.model, inputs, self.whole, guard=guard), inputs)
+        if tokens.device.type != 'cuda': parts, peak = _parts(self.model, inputs, self.whole), None
+        else: parts, peak = self.again(self.whole, lambda guard, *inputs: _parts(self.model, inputs, self.whole, guard=guard), inputs)
         found = torch.cat(parts, -1)
         if peak is not None: found[..., 0].masked_fill_(~(peak < 1), torch.nan)  # one is enough to spoil what is made of it
         return found
