@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainingBatch', 'training_batch', 'training_loss', 'Estimate', 'nelbo', 'sliding_nelbo', 'order_nll', 'any_order_nll',
-           'mixture_nll']
+           'mixture_nll', 'Blockwise', 'blockwise_nll']
 
 # %% ../nbs/06_objective.ipynb #c57b8336
 import math
@@ -220,3 +220,47 @@ def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_siz
     It is never above `any_order_nll` with the same arguments, and with more orders approaches that of a sampler that writes one token a step, whose order is any. Source: Uria et al. 2014, arXiv:1310.1757."""
     mixed = (math.log(orders) - (-_each_order(model, tokens, orders, seed, batch_size)).logsumexp(0)) / tokens.shape[1]
     return Estimate(mixed.mean().item(), (mixed.std() / len(mixed)**0.5).item() if len(mixed) > 1 else float('nan'))
+
+# %% ../nbs/06_objective.ipynb #29af4f74
+class Blockwise(NamedTuple):
+    """Negative log-likelihoods `(B,)` float64, in nats, of texts written block by block, in random order within a block."""
+    exact: Tensor  # of the writer, who has the mean probability over all orders
+    mean: Tensor   # the mean over these orders, which bounds it
+
+
+@torch.no_grad()
+def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Blockwise:
+    """The exact negative log-likelihood of `tokens` `(B, L)` int64 for who writes them in blocks of `size`, one after the other from the left, or from the right with `backwards`, and the tokens of a block one by one in random order.
+
+    For a model of absorbing noise, all of whose later positions are masked meanwhile. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is `order_nll` from the left or the right. Raises `ValueError`.
+    Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
+    device, vocab_size, was_training = model.device, model.config.vocab_size, model.training
+    (b, l), tokens = tokens.shape, tokens.to(device).long()
+    if not 1 <= size <= 12 or l % size: raise ValueError(f'size {size}: expected 1 to 12, since a block takes 2**size - 1 forward passes, and a divisor of the {l} tokens of a text')
+    if model.config.causal or model.config.time_input: raise ValueError('expected a model of absorbing noise that reads what is on both sides: for a causal one, see nelbo, which is exact; other processes know no order')
+    place = torch.arange(size, device=device)
+    written = (torch.arange(2**size - 1, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
+    block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
+    passes = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (b, l // size, len(written))))  # (passes, 3): text, block, set
+    log_p = torch.empty(len(passes), size, device=device)
+    model.eval()
+    try:
+        for start in tqdm(range(0, len(passes), batch_size), desc='blocks', disable=not progress, leave=False):
+            text, now, some = passes[torch.arange(start, start + batch_size, device=device).clamp(max=len(passes) - 1)].T[..., None]  # each (batch_size, 1), the last repeated, so that a compiled model sees one shape
+            known = (block > now if backwards else block < now) | (block == now) & written[some, within]
+            hidden = model.hidden(tokens[text[:, 0]].masked_fill(~known, vocab_size))
+            at = now * size + place
+            logits = model.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1))
+            found = -F.cross_entropy(logits.float(), tokens[text, at].flatten(), reduction='none')
+            log_p[start:start + batch_size] = found.view(-1, size)[:len(passes) - start]
+    finally: model.train(was_training)
+    log_p = log_p.double().cpu().view(b, l // size, len(written), size)
+    reached, mean = torch.full((2**size, b, l // size), -torch.inf, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
+    reached[0] = 0
+    for s in range(2**size - 1):  # a set comes after all of its subsets
+        free = [j for j in range(size) if not s >> j & 1]
+        for j in free:
+            step = log_p[:, :, s, j]
+            reached[s | 1 << j] = torch.logaddexp(reached[s | 1 << j], reached[s] + step - math.log(len(free)))
+            mean += step.sum(1) / len(free) / math.comb(size, len(free))
+    return Blockwise(-reached[-1].sum(1), -mean)
