@@ -242,7 +242,7 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
     written = (torch.arange(2**size - 1, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
     block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
     passes = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (b, l // size, len(written))))  # (passes, 3): text, block, set
-    log_p = torch.empty(len(passes), size, device=device)
+    log_p = torch.empty(len(passes), size, dtype=torch.float64, device=device)
     model.eval()
     try:
         for start in tqdm(range(0, len(passes), batch_size), desc='blocks', disable=not progress, leave=False):
@@ -251,10 +251,10 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
             hidden = model.hidden(tokens[text[:, 0]].masked_fill(~known, vocab_size))
             at = now * size + place
             logits = model.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1))
-            found = -F.cross_entropy(logits.float(), tokens[text, at].flatten(), reduction='none')
+            found = -F.cross_entropy(logits, tokens[text, at].flatten(), reduction='none')
             log_p[start:start + batch_size] = found.view(-1, size)[:len(passes) - start]
     finally: model.train(was_training)
-    log_p = log_p.double().cpu().view(b, l // size, len(written), size)
+    log_p = log_p.cpu().view(b, l // size, len(written), size)
     reached, mean = torch.full((2**size, b, l // size), -torch.inf, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
     reached[0] = 0
     for s in range(2**size - 1):  # a set comes after all of its subsets
