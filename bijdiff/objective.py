@@ -8,6 +8,7 @@ __all__ = ['TrainingBatch', 'training_batch', 'training_loss', 'Estimate', 'nelb
 
 # %% ../nbs/06_objective.ipynb #c57b8336
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
@@ -101,6 +102,15 @@ class Estimate(NamedTuple):
     stderr: float
 
 
+@contextmanager
+def _evaluating(model):
+    "Within the block the model is in evaluation mode."
+    was_training = model.training
+    model.eval()
+    try: yield
+    finally: model.train(was_training)
+
+
 def _estimate(values: Tensor, strata: Tensor) -> Estimate:
     "From values (draws, N) and the stratum variable of each."
     draws, n = values.shape
@@ -146,12 +156,11 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     if not len(blocks): raise ValueError('no blocks to evaluate: pass at least one, or lower block_size')
     member = None if classes is None else F.one_hot(torch.as_tensor(classes).long()).float().to(model.device)
     batch_size = batch_size or max(1, 16384 // blocks.shape[1])
-    device, was_training = model.device, model.training
-    model.eval()
+    device = model.device
     values, strata = torch.zeros(draws, len(blocks)), torch.zeros(draws, len(blocks))
     chunk = max(64, 2**25 // c.vocab_size)
     starts = [(d, i) for d in range(draws) for i in range(0, len(blocks), batch_size)]
-    try:
+    with _evaluating(model):
         for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False):
             part = blocks[i:i + batch_size]
             tokens = part.long() if isinstance(part, Tensor) else torch.tensor(part.astype('int64'))
@@ -166,7 +175,6 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
                 total.index_add_(0, row, (weight * process.row_loss(logits, batch.noisy.flatten()[at], target, batch.t[row])).double())
             values[d, i:i + len(tokens)] = total.cpu()
             strata[d, i:i + len(tokens)] = place
-    finally: model.train(was_training)
     return Estimate(values.mean().item(), 0.0) if isinstance(process, LeftToRight) else _estimate(values.double(), strata)
 
 
@@ -192,14 +200,15 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
 def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64) -> Tensor:
     """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` revealed in `order` (L,): one forward pass a position."""
     total = torch.zeros(len(tokens), dtype=torch.float64)
-    for i, row in enumerate(tokens):
-        hidden_until = torch.arange(len(row))[None] >= torch.arange(len(row))[:, None]  # step k hides order[k:]
-        noisy = row.repeat(len(row), 1)
-        noisy[:, order] = noisy[:, order].masked_fill(hidden_until, model.config.vocab_size)
-        for k, part in enumerate(noisy.split(batch_size)):
-            steps = torch.arange(k * batch_size, k * batch_size + len(part))
-            logits = model.logits(model.hidden(part.to(model.device))[torch.arange(len(part)), order[steps]])
-            total[i] += F.cross_entropy(logits, row[order[steps]].to(model.device), reduction='sum').item()
+    with _evaluating(model):
+        for i, row in enumerate(tokens):
+            hidden_until = torch.arange(len(row))[None] >= torch.arange(len(row))[:, None]  # step k hides order[k:]
+            noisy = row.repeat(len(row), 1)
+            noisy[:, order] = noisy[:, order].masked_fill(hidden_until, model.config.vocab_size)
+            for k, part in enumerate(noisy.split(batch_size)):
+                steps = torch.arange(k * batch_size, k * batch_size + len(part))
+                logits = model.logits(model.hidden(part.to(model.device))[torch.arange(len(part)), order[steps]])
+                total[i] += F.cross_entropy(logits, row[order[steps]].to(model.device), reduction='sum').item()
     return total
 
 
@@ -234,7 +243,7 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
 
     For a model of absorbing noise, all of whose later positions are masked meanwhile. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is `order_nll` from the left or the right. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
-    device, vocab_size, was_training = model.device, model.config.vocab_size, model.training
+    device, vocab_size = model.device, model.config.vocab_size
     (b, l), tokens = tokens.shape, tokens.to(device).long()
     if not 1 <= size <= 12 or l % size: raise ValueError(f'size {size}: expected 1 to 12, since a block takes 2**size - 1 forward passes, and a divisor of the {l} tokens of a text')
     if model.config.causal or model.config.time_input: raise ValueError('expected a model of absorbing noise that reads what is on both sides: for a causal one, see nelbo, which is exact; other processes know no order')
@@ -243,8 +252,7 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
     block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
     passes = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (b, l // size, len(written))))  # (passes, 3): text, block, set
     log_p = torch.empty(len(passes), size, dtype=torch.float64, device=device)
-    model.eval()
-    try:
+    with _evaluating(model):
         for start in tqdm(range(0, len(passes), batch_size), desc='blocks', disable=not progress, leave=False):
             text, now, some = passes[torch.arange(start, start + batch_size, device=device).clamp(max=len(passes) - 1)].T[..., None]  # each (batch_size, 1), the last repeated, so that a compiled model sees one shape
             known = (block > now if backwards else block < now) | (block == now) & written[some, within]
@@ -253,7 +261,6 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
             logits = model.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1))
             found = -F.cross_entropy(logits, tokens[text, at].flatten(), reduction='none')
             log_p[start:start + batch_size] = found.view(-1, size)[:len(passes) - start]
-    finally: model.train(was_training)
     log_p = log_p.cpu().view(b, l // size, len(written), size)
     reached, mean = torch.full((2**size, b, l // size), -torch.inf, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
     reached[0] = 0

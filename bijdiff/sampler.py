@@ -190,7 +190,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
     """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model or, on a GPU, it was expected to reveal many; on a CPU a pass is over those texts alone in which something is revealed, unless the order asks. On a GPU
-    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU.
+    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU, and no other thread may draw from the same model there.
 
     `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
