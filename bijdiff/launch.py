@@ -279,7 +279,7 @@ def _sample(args):
     from bijdiff.orders import Remask
     from bijdiff.sampler import sample
     trace = sample(_load(args), batch_size=args.batch, length=args.length, steps=args.steps, sampler=args.sampler, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
-                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, anneal=args.anneal, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed)
+                   min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, anneal=args.anneal, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed, progress=True)
     print(f'\n{"-" * 40}\n'.join(trace.text))
 
 

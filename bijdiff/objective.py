@@ -233,38 +233,44 @@ def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_siz
 # %% ../nbs/06_objective.ipynb #29af4f74
 class Blockwise(NamedTuple):
     """Negative log-likelihoods `(B,)` float64, in nats, of texts written block by block, in random order within a block."""
-    exact: Tensor  # of the writer, who has the mean probability over all orders
-    mean: Tensor   # the mean over these orders, which bounds it
+    exact: Tensor  # minus the logarithm of the mean probability over all orders: of who writes so
+    mean: Tensor   # the mean over these orders of minus the logarithm, which bounds it
 
 
 @torch.no_grad()
 def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Blockwise:
-    """The exact negative log-likelihood of `tokens` `(B, L)` int64 for who writes them in blocks of `size`, one after the other from the left, or from the right with `backwards`, and the tokens of a block one by one in random order.
+    """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them in blocks of `size`, one after the other from the left, or from the right with `backwards`, and the tokens of a block one by one in random order.
 
-    For a model of absorbing noise, all of whose later positions are masked meanwhile. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is `order_nll` from the left or the right. Raises `ValueError`.
+    For a model of absorbing noise without time input. The positions of later blocks are there, masked; `sample` with `block` has none, and so another law. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is
+    `order_nll` from the left or the right. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
-    device, vocab_size = model.device, model.config.vocab_size
-    (b, l), tokens = tokens.shape, tokens.to(device).long()
-    if not 1 <= size <= 12 or l % size: raise ValueError(f'size {size}: expected 1 to 12, since a block takes 2**size - 1 forward passes, and a divisor of the {l} tokens of a text')
-    if model.config.causal or model.config.time_input: raise ValueError('expected a model of absorbing noise that reads what is on both sides: for a causal one, see nelbo, which is exact; other processes know no order')
-    place = torch.arange(size, device=device)
-    written = (torch.arange(2**size - 1, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
+    device, vocab_size, tokens = model.device, model.config.vocab_size, torch.as_tensor(tokens)
+    if tokens.is_floating_point() or tokens.ndim != 2 or tokens.numel() and not 0 <= tokens.long().min() <= tokens.long().max() < vocab_size: raise ValueError(f'tokens of shape {tuple(tokens.shape)}: and {tokens.dtype}: expected ids (B, L) from 0 to {vocab_size - 1}')
+    b, l = tokens.shape
+    if not 1 <= size <= 10: raise ValueError(f'size {size}: expected 1 to 10, since a block takes 2**size - 1 forward passes')
+    if l % size: raise ValueError(f'size {size}: does not divide the {l} tokens of a text: take one that does, or cut the text')
+    if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
+    if model.config.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
+    if model.config.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of this writer')
+    tokens, place, each = tokens.to(device).long(), torch.arange(size, device=device), 2**size - 1
+    written = (torch.arange(each, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
     block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
-    passes = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (b, l // size, len(written))))  # (passes, 3): text, block, set
-    log_p = torch.empty(len(passes), size, dtype=torch.float64, device=device)
+    count = b * l // size * each
+    batch_size, log_p = min(batch_size, max(1, count)), torch.full((count, size), torch.nan, dtype=torch.float64, device=device)
     with _evaluating(model):
-        for start in tqdm(range(0, len(passes), batch_size), desc='blocks', disable=not progress, leave=False):
-            text, now, some = passes[torch.arange(start, start + batch_size, device=device).clamp(max=len(passes) - 1)].T[..., None]  # each (batch_size, 1), the last repeated, so that a compiled model sees one shape
+        for start in tqdm(range(0, count, batch_size), desc='blockwise', disable=not progress, leave=False):
+            one = torch.arange(start, start + batch_size, device=device).clamp(max=count - 1)[:, None]  # the last is repeated, so that a compiled model sees one shape
+            text, now, some = one // (l // size * each), one // each % (l // size), one % each
             known = (block > now if backwards else block < now) | (block == now) & written[some, within]
             hidden = model.hidden(tokens[text[:, 0]].masked_fill(~known, vocab_size))
             at = now * size + place
             logits = model.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1))
             found = -F.cross_entropy(logits, tokens[text, at].flatten(), reduction='none')
-            log_p[start:start + batch_size] = found.view(-1, size)[:len(passes) - start]
-    log_p = log_p.cpu().view(b, l // size, len(written), size)
+            log_p[start:start + batch_size] = found.view(-1, size)[:count - start]
+    log_p = log_p.cpu().view(b, l // size, each, size)
     reached, mean = torch.full((2**size, b, l // size), -torch.inf, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
     reached[0] = 0
-    for s in range(2**size - 1):  # a set comes after all of its subsets
+    for s in range(each):  # a set comes after all of its subsets
         free = [j for j in range(size) if not s >> j & 1]
         for j in free:
             step = log_p[:, :, s, j]

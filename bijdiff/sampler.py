@@ -203,8 +203,8 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if isinstance(process, LeftToRight): raise ValueError('a causal model (process lefttoright) does not denoise: sample from one trained with process absorbing, uniform or hybrid')
     reveals = isinstance(process, Absorbing)
     valid = SAMPLERS if reveals else ['ancestral']
-    if not (isinstance(sampler, Order) and reveals) and sampler not in valid:
-        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + ('' if reveals else f' for the process {model.process["name"]}'))
+    if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
+        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
     if steps < 1: raise ValueError(f'steps {steps}: expected at least 1')
     if not temperature >= 0: raise ValueError(f'temperature {temperature}: expected 0 (always the likeliest token) or more')
     if top_k is not None and not 1 <= top_k <= c.vocab_size: raise ValueError(f'top_k {top_k}: expected 1 to {c.vocab_size}, the size of the vocabulary')

@@ -71,6 +71,8 @@ class Trace:
     settings: dict           # of the sampler
     tokenizer: Tokenizer | None = None
 
+    def __repr__(self): return f'Trace({len(self.start)} texts of {self.start.shape[1]} tokens, {self.steps} steps, {self.passes} forward passes)'
+
     @classmethod
     def collect(cls, steps: Iterable[Step], settings: dict | None = None) -> 'Trace':
         """From the steps of `denoise`, its start first; they may end early."""
