@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from .denoiser import load_denoiser
 from .noise import Absorbing, get_process
-from .objective import nelbo, sliding_nelbo
+from .objective import _evaluating, nelbo, sliding_nelbo
 
 SCORES = 'bound', 'left-to-right'
 
@@ -40,14 +40,13 @@ def continuation_loglikelihood(model, context: list[int], continuation: list[int
     n, most = len(continuation), model.config.block_size
     if not 1 <= n <= most: raise ValueError(f'a continuation of {n} tokens: expected 1 to {most}, the block_size of the model')
     context = context[len(context) - min(len(context), most - n):]
-    tokens, training = torch.tensor(context + continuation), model.training
-    model.eval()
-    steps = _one_by_one(model, tokens, len(context))
-    if score == 'bound': total, greedy = -n * nelbo(model, tokens.expand(draws, -1), Absorbing(), context=len(context), seed=seed).mean, all((own >= best).all() for own, best in steps)
-    else:
-        own, best = map(torch.cat, zip(*steps))
-        total, greedy = own.sum().item(), bool((own >= best).all())
-    model.train(training)
+    tokens = torch.tensor(context + continuation)
+    with _evaluating(model):
+        steps = _one_by_one(model, tokens, len(context))
+        if score == 'bound': total, greedy = -n * nelbo(model, tokens.expand(draws, -1), Absorbing(), context=len(context), seed=seed).mean, all((own >= best).all() for own, best in steps)
+        else:
+            own, best = map(torch.cat, zip(*steps))
+            total, greedy = own.sum().item(), bool((own >= best).all())
     return total, greedy
 
 

@@ -105,10 +105,11 @@ class Estimate(NamedTuple):
 @contextmanager
 def _evaluating(model):
     "Within the block the model is in evaluation mode."
-    was_training = model.training
-    model.eval()
-    try: yield
-    finally: model.train(was_training)
+    if not model.training: yield
+    else:
+        model.eval()
+        try: yield
+        finally: model.train()
 
 
 def _estimate(values: Tensor, strata: Tensor) -> Estimate:
@@ -245,14 +246,15 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
     `order_nll` from the left or the right. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, torch.as_tensor(tokens)
-    if tokens.is_floating_point() or tokens.ndim != 2 or tokens.numel() and not 0 <= tokens.long().min() <= tokens.long().max() < vocab_size: raise ValueError(f'tokens of shape {tuple(tokens.shape)}: and {tokens.dtype}: expected ids (B, L) from 0 to {vocab_size - 1}')
-    b, l = tokens.shape
+    if tokens.is_floating_point() or tokens.ndim != 2: raise ValueError(f'tokens of shape {tuple(tokens.shape)} and type {tokens.dtype}: expected whole numbers (B, L)')
+    (b, l), tokens = tokens.shape, tokens.to(device).long()
+    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < vocab_size: raise ValueError(f'ids from {tokens.min()} to {tokens.max()}: expected 0 to {vocab_size - 1}')
     if not 1 <= size <= 10: raise ValueError(f'size {size}: expected 1 to 10, since a block takes 2**size - 1 forward passes')
     if l % size: raise ValueError(f'size {size}: does not divide the {l} tokens of a text: take one that does, or cut the text')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if model.config.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
     if model.config.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of this writer')
-    tokens, place, each = tokens.to(device).long(), torch.arange(size, device=device), 2**size - 1
+    place, each = torch.arange(size, device=device), 2**size - 1
     written = (torch.arange(each, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
     block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
     count = b * l // size * each

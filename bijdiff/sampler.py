@@ -9,7 +9,7 @@ __all__ = ['read_prompt', 'start_tokens', 'denoise', 'sample']
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -20,6 +20,7 @@ from .branch import uncompiled
 from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
 from .noise import Absorbing, LeftToRight, get_process
+from .objective import _evaluating
 from .orders import SAMPLERS, Moment, Order, Remask
 from .recording import Recorder, can_part
 from .tokenizer import Tokenizer
@@ -79,15 +80,6 @@ def start_tokens(model, batch_size: int, length: int | None, prompt, seed: int =
     return tokens
 
 # %% ../nbs/08_sampler.ipynb #e90ff849
-@contextmanager
-def _evaluating(model):
-    if not model.training: yield
-    else:
-        model.eval()
-        try: yield
-        finally: model.train()
-
-
 _REVEAL, _ORDER, _TOKEN, _START, _REMASK = 11, 12, 13, 14, 16  # what a random number is for: a counter of its own
 
 
