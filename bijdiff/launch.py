@@ -325,11 +325,12 @@ def _plan(args):
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
     ways = {k: getattr(args, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
-    check_count(TrainConfig(batch_size=args.batch, gpus=args.gpus, shard=args.shard, **ways).filled(), args.gpus)
+    run = TrainConfig(preset=args.preset, batch_size=args.batch, block_size=args.block, steps=args.steps, gpus=args.gpus, shard=args.shard, **ways).filled()
+    check_count(run, args.gpus)
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(args, k)) is not None}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
-    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=args.block, branch_dtype=dtype, kind=args.denoiser, compile=not args.eager, tied=args.tied, **changes)
-    how, batch = dict(**ways, ema=not args.no_ema, processes=args.gpus, shards=args.gpus if args.shard else 1, time_power=args.time_power), args.batch // args.gpus
+    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=run.block_size, branch_dtype=dtype, kind=args.denoiser, compile=not args.eager, tied=args.tied, **changes)
+    how, batch = dict(**ways, ema=bool(run.ema) and not args.no_ema, processes=args.gpus, shards=args.gpus if args.shard else 1, time_power=args.time_power), run.batch_size // args.gpus
     found = plan(config, batch, **how)
     gpu = gib = None
     if args.tflops: rate = args.tflops * 1e12
@@ -344,7 +345,7 @@ def _plan(args):
     print(found.to_pandas().to_string(index=False))
     print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
-    if args.steps: print(f'{args.steps} steps: predicted {seconds * args.steps / 60:.3g} minutes')
+    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {seconds * run.steps / 60:.3g} minutes')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 
 
@@ -421,11 +422,11 @@ def parser() -> argparse.ArgumentParser:
     options(v, at_once=(1, 'runs that work at the same time, each on GPUs of its own'))
     parameters(v)
     v = verb(_plan, 'predict memory and time of a configuration')
-    options(v, preset=('workstation', 'size of the model'), batch=(16, 'blocks of one step'), block=(512, 'tokens of a block'), vocab=(8192, 'size of the vocabulary'),
+    options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default what the preset trains with, as of the next two'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(8192, 'size of the vocabulary'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
             branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(2.0, 'as the parameter; 1 for a grammar, 0 for processes other than absorbing'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
-            tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'), steps=(int, 'length of the run'))
+            tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'))
     for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--bf16-weights', 'as the parameter'), ('--tied', 'as the parameter'), ('--shard', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')

@@ -162,7 +162,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     chunk = max(64, 2**25 // c.vocab_size)
     starts = [(d, i) for d in range(draws) for i in range(0, len(blocks), batch_size)]
     with _evaluating(model):
-        for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False):
+        for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False, delay=2):
             part = blocks[i:i + batch_size]
             tokens = part.long() if isinstance(part, Tensor) else torch.tensor(part.astype('int64'))
             batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, process, seed, c.vocab_size, context)
@@ -260,7 +260,7 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
     count = b * l // size * each
     batch_size, log_p = min(batch_size, max(1, count)), torch.full((count, size), torch.nan, dtype=torch.float64, device=device)
     with _evaluating(model):
-        for start in tqdm(range(0, count, batch_size), desc='blockwise', disable=not progress, leave=False):
+        for start in tqdm(range(0, count, batch_size), desc='blockwise', disable=not progress, leave=False, delay=2):
             one = torch.arange(start, start + batch_size, device=device).clamp(max=count - 1)[:, None]  # the last is repeated, so that a compiled model sees one shape
             text, now, some = one // (l // size * each), one // each % (l // size), one % each
             known = (block > now if backwards else block < now) | (block == now) & written[some, within]

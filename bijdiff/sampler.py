@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -178,6 +179,11 @@ def _early(tokens):
     return tokens.is_cuda and tokens.numel() >= _MANY
 
 
+def _check_kinds(kind, expected, **values):
+    for name, value in values.items():
+        if not isinstance(value, kind) and not (value is None and name in ('length', 'top_k', 'block', 'top_p', 'min_p')): raise ValueError(f'{name} {value!r}: expected {expected}')
+
+
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
@@ -197,6 +203,8 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     valid = SAMPLERS if reveals else ['ancestral']
     if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
         raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
+    _check_kinds(Integral, 'a whole number', batch_size=batch_size, length=length, steps=steps, top_k=top_k, block=block, seed=seed, candidates=candidates, first=first)
+    _check_kinds(Real, 'a number', temperature=temperature, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance)
     if steps < 1: raise ValueError(f'steps {steps}: expected at least 1')
     if not temperature >= 0: raise ValueError(f'temperature {temperature}: expected 0 (always the likeliest token) or more')
     if top_k is not None and not 1 <= top_k <= c.vocab_size: raise ValueError(f'top_k {top_k}: expected 1 to {c.vocab_size}, the size of the vocabulary')
@@ -297,7 +305,7 @@ class _Run:
         def asks(masked, rate): return bool(masked.any() and (order.score or masked.sum() * rate > 8))
 
         yield (step := Step(0, steps, 1.0, tokens, *nothing, 0, ~free, vocab_size, model.tokenizer))
-        for number in tqdm(range(1, steps + 1), 'denoising', disable=not self.progress, leave=False):
+        for number in tqdm(range(1, steps + 1), 'denoising', disable=not self.progress, leave=False, delay=2):
             tokens, t, s = step.tokens.clone(), grid[number - 1], grid[number]
             masked, edited = tokens == vocab_size, tokens != before
             chances[edited] = torch.nan

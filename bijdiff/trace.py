@@ -176,6 +176,7 @@ class Trace:
         """The trace in a file written by `save`. Raises `FileNotFoundError`, and `ValueError` for anything else than a whole trace."""
         if not Path(path).is_file(): raise FileNotFoundError(f'no trace at {path}: expected a file written by Trace.save')
         try:
+            if not zipfile.is_zipfile(path): raise ValueError('no zip archive of arrays')
             with np.load(path, allow_pickle=False) as f: arrays = {k: f[k] for k in f.files}
             about = json.loads(arrays.pop('about').tobytes())
             t = {k: torch.from_numpy(v if v.dtype.kind in 'fb' else v.astype(np.int64)) for k, v in arrays.items()}
