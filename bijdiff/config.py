@@ -219,15 +219,17 @@ def check_count(config: TrainConfig, count: int):
 
 
 def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) -> DenoiserConfig:
-    """The shape of the model that `config` (filled) trains on `device`."""
+    """The shape of the model that `config` (filled) trains on `device`. Raises `ValueError`."""
     gpu = device.type == 'cuda'
     compiler = shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
     if gpu and config.compile is None and not compiler: print('no C++ compiler found: the branches run uncompiled, more slowly')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(config, k)) is not None}
-    return DenoiserConfig.preset(
+    shape = DenoiserConfig.preset(
         config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout, tied=config.tied,
         branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and compiler) if config.compile is None else config.compile,
         time_input=config.process != 'absorbing', **changes)
+    if config.kept_outputs and shape.memory != 'reversible': raise ValueError(f"kept_outputs {config.kept_outputs} with memory {shape.memory!r}: it is 'reversible' that may keep outputs; set memory, or leave kept_outputs unset")
+    return shape
 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
