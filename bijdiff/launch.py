@@ -301,7 +301,7 @@ def _evaluate(args):
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
-    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
+    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
 def _check(args):
@@ -413,6 +413,7 @@ def parser() -> argparse.ArgumentParser:
             orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model (with the package transformers), for generation perplexity'), seed=(0, 'of masks and draws'))
     v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
     v.add_argument('--sliding', action='store_true', help='the bound of the whole split as one running text, too')
+    v.add_argument('--calibrated', action='store_true', help='the bound with the temperature that suits the validation split (of that: the test split) best, too')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
     verb(_runs, 'list the runs under outputs/')
     verb(_compare, 'several runs side by side: what sets them apart, and their summaries').add_argument('runs', nargs='+', metavar='RUN')

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .corpus import Corpus
 from .noise import get_process
-from .objective import Estimate, any_order_nll, nelbo, sliding_nelbo
+from .objective import Estimate, any_order_nll, calibrate, nelbo, sliding_nelbo
 from .orders import Remask
 from .sampler import Trace, sample
 
@@ -197,16 +197,16 @@ def _spread(blocks, count):
 
 
 def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,
-             temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, sliding: bool = False, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
+             temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, sliding: bool = False, calibrated: bool = False, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
-    pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
+    pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `calibrated`: the bound once more, its logits divided by the temperature that suits the validation split best, or, of that, the test split (`bijdiff.objective.calibrate`; the model stays as it is); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `anneal`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
-    what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`; with `novelty`
+    what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
@@ -225,6 +225,8 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
     if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')
+    other = 'test' if split == 'valid' else 'valid'
+    if calibrated and (corpus is None or not len(corpus[other])): raise ValueError(f'calibrated needs a second split, {other}, with text, and there is none: pass a corpus that has one, or leave it unset')
     if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
@@ -256,6 +258,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if sliding:
         slid = sliding_nelbo(model, text.reshape(-1).astype(np.int64), draws=max(2, draws), seed=seed, progress=progress)
         result |= dict(sliding_nelbo=slid.mean, sliding_nelbo_stderr=slid.stderr)
+    if calibrated:
+        gain = model.gain.detach().clone()
+        try:
+            temperature = calibrate(model, corpus[other], **how)
+            bound = nelbo(model, tokens, **how)
+        finally: model.gain.data.copy_(gain)
+        result |= dict(calibrated_nelbo=bound.mean, calibrated_nelbo_stderr=bound.stderr, calibration_temperature=temperature)
     if orders:
         exact = any_order_nll(model, tokens[:16], orders, seed)
         result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)
