@@ -345,7 +345,8 @@ def _plan(args):
     print(found.to_pandas().to_string(index=False))
     print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
-    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {seconds * run.steps / 60:.3g} minutes')
+    minutes = seconds * run.steps / 60
+    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted ' + (f'{minutes:.3g} minutes' if minutes < 120 else f'{minutes / 60:.3g} hours'))
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 
 
