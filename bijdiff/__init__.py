@@ -1,8 +1,13 @@
 """Bijective discrete diffusion language models. Names are handed on lazily: `import bijdiff` loads no torch."""
 
+import os
 from importlib import import_module
 
 __version__ = "0.1.0"
+
+# Threads of torch that have nothing to do spin for so many turns before they sleep. By default they spin for so long that beside other work on the same cores each step takes many times as long.
+# It is read when torch is loaded, and handed on to kernels and workers.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _home = {
     "BijectiveDenoiser": "denoiser", "ResidualDenoiser": "denoiser", "DenoiserConfig": "denoiser",

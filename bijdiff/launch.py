@@ -319,19 +319,30 @@ def _runs(args):
 def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to_string())
 
 
+_SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H100 (nbs/results/two-gpus-h100.txt)
+
+
+def _span(seconds: float) -> str:
+    "So long, in the largest unit of which there are two."
+    for unit, size in (('days', 86400), ('hours', 3600), ('minutes', 60)):
+        if seconds >= 2 * size: return f'{seconds / size:.3g} {unit}'
+    return f'{seconds:.3g} seconds'
+
+
 def _plan(args):
-    from bijdiff.config import TrainConfig, check_count, fast_dtype, pick_device
-    from bijdiff.denoiser import DenoiserConfig
+    from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
-    ways = {k: getattr(args, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
-    run = TrainConfig(preset=args.preset, batch_size=args.batch, block_size=args.block, steps=args.steps, gpus=args.gpus, shard=args.shard, **ways).filled()
-    check_count(run, args.gpus)
-    changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(args, k)) is not None}
+    given = dict(args.parameters)
+    flags = {k: getattr(args, k) for k in ('preset', 'denoiser', 'layers', 'width', 'heads', 'tied', 'memory', 'kept_layers', 'kept_outputs', 'steps', 'gpus', 'shard', 'optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
-    config = DenoiserConfig.preset(args.preset, vocab_size=args.vocab, block_size=run.block_size, branch_dtype=dtype, kind=args.denoiser, compile=not args.eager, tied=args.tied, **changes)
-    how, batch = dict(**ways, ema=bool(run.ema) and not args.no_ema, processes=args.gpus, shards=args.gpus if args.shard else 1, time_power=args.time_power), run.batch_size // args.gpus
-    found = plan(config, batch, **how)
+    run = TrainConfig.from_dict({**flags, 'batch_size': args.batch, 'block_size': args.block, 'branch_dtype': dtype, 'compile': not args.eager, **given}).filled()
+    count = run.gpus or 1
+    check_count(run, count)
+    config = denoiser_config(run, args.vocab, torch.device('cpu'))
+    time_power = args.time_power if args.time_power is not None else run.time_power if 'corpus' in given else 2.0
+    how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.process != 'absorbing' else time_power)
+    found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
     gpu = gib = None
     if args.tflops: rate = args.tflops * 1e12
     elif args.gpu: rate = gpu = find_gpu(args.gpu)
@@ -342,11 +353,12 @@ def _plan(args):
             with suppress(ValueError): gpu = find_gpu(torch.cuda.get_device_name(place))
         rate = gpu or measure_flops(place, getattr(torch, dtype)) / 3
     seconds = found.seconds(rate)
+    small = gpu and seconds < _SMALLEST
+    if small: seconds = _SMALLEST
     print(found.to_pandas().to_string(index=False))
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {args.gpus * found.tokens / seconds:,.0f} tokens/s'
-          + (f' on {args.gpus} GPUs, without what they exchange' if args.gpus > 1 else ''))
-    minutes = seconds * run.steps / 60
-    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted ' + (f'{minutes:.3g} minutes' if minutes < 120 else f'{minutes / 60:.3g} hours'))
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {args.vocab:,}, on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
+          + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small))
+    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 
 
@@ -414,7 +426,7 @@ def parser() -> argparse.ArgumentParser:
             orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model (with the package transformers), for generation perplexity'), seed=(0, 'of masks and draws'))
     v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
     v.add_argument('--sliding', action='store_true', help='the bound of the whole split as one running text, too')
-    v.add_argument('--calibrated', action='store_true', help='the bound with the temperature that suits the validation split (of that: the test split) best, too')
+    v.add_argument('--calibrated', action='store_true', help='the bound with the temperature that is best on the validation split, or on the test split where validation is judged, too')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
     verb(_runs, 'list the runs under outputs/')
     verb(_compare, 'several runs side by side: what sets them apart, and their summaries').add_argument('runs', nargs='+', metavar='RUN')
@@ -424,11 +436,12 @@ def parser() -> argparse.ArgumentParser:
     options(v, at_once=(1, 'runs that work at the same time, each on GPUs of its own'))
     parameters(v)
     v = verb(_plan, 'predict memory and time of a configuration')
-    options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default what the preset trains with, as of the next two'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(8192, 'size of the vocabulary'),
+    options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default, as for the next two: what the preset trains with'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(8192, 'size of the vocabulary'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
-            branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(2.0, 'as the parameter; 1 for a grammar, 0 for processes other than absorbing'),
+            branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(float, 'as the parameter; default 2, or what the corpus wants that -p names'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
             tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'))
+    parameters(v)
     for flag, help in (('--eager', 'uncompiled'), ('--compact', 'as the parameter'), ('--eight-bit', 'as the parameter'), ('--bf16-weights', 'as the parameter'), ('--tied', 'as the parameter'), ('--shard', 'as the parameter'), ('--no-ema', 'no averaged weights')): v.add_argument(flag, action='store_true', help=help)
     verb(_lab, 'open JupyterLab on the project').add_argument('options', nargs='*', help='for JupyterLab, after --')
     v = verb(_notebooks, 'list the experiment notebooks, or the parameters of one')

@@ -202,7 +202,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
 
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
-    pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `calibrated`: the bound once more, its logits divided by the temperature that suits the validation split best, or, of that, the test split (`bijdiff.objective.calibrate`; the model stays as it is); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
+    pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `calibrated`: the bound once more, the logits divided by the temperature that is best on the validation split, or on the test split where the validation split is judged (`bijdiff.objective.calibrate`: twelve passes over it, or over as many `blocks` of it; the model stays as it is); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `anneal`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
@@ -227,6 +227,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')
     other = 'test' if split == 'valid' else 'valid'
     if calibrated and (corpus is None or not len(corpus[other])): raise ValueError(f'calibrated needs a second split, {other}, with text, and there is none: pass a corpus that has one, or leave it unset')
+    if calibrated and not hasattr(model, 'gain'): raise ValueError(f'calibrated divides by the final gain, and {type(model).__name__} has none: leave it unset')
     if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
@@ -261,10 +262,10 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if calibrated:
         gain = model.gain.detach().clone()
         try:
-            temperature = calibrate(model, corpus[other], **how)
-            bound = nelbo(model, tokens, **how)
+            best = calibrate(model, _spread(corpus[other], min(blocks or len(corpus[other]), len(corpus[other]))), **how | dict(draws=1))
+            tempered = nelbo(model, tokens, **how)
         finally: model.gain.data.copy_(gain)
-        result |= dict(calibrated_nelbo=bound.mean, calibrated_nelbo_stderr=bound.stderr, calibration_temperature=temperature)
+        result |= dict(calibrated_nelbo=tempered.mean, calibrated_nelbo_stderr=tempered.stderr, calibration_temperature=best)
     if orders:
         exact = any_order_nll(model, tokens[:16], orders, seed)
         result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)

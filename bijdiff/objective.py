@@ -234,15 +234,19 @@ def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_siz
 # %% ../nbs/06_objective.ipynb #01bffb32
 @torch.no_grad()
 def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, progress: bool = False) -> float:
-    """Divide the logits of `model`, by its final gain and for good, by that temperature between 1/2 and 2 at which the bound on `blocks` is lowest, to within 1%; returns it.
+    """Divide the logits of `model`, by its final gain and for good, by that temperature between 1/4 and 4 at which the bound on `blocks` is lowest, to within 1%; returns it.
 
-    `blocks`: text that neither trained the model nor will judge it. Arguments and errors as of `nelbo`, which runs twelve times with the same corruptions. Source: Guo et al. 2017, arXiv:1706.04599."""
+    `blocks`: text that neither trained the model nor will judge it. Arguments as of `nelbo`, which runs twelve times with the same corruptions. Raises `ValueError`, also for a bound that is not finite, and leaves the model as it was. Source: Guo et al. 2017, arXiv:1706.04599."""
     gain = model.gain.clone()
+
     def bound(u):
         model.gain.copy_(gain / 2**u)
-        return nelbo(model, blocks, process, draws=draws, batch_size=batch_size, seed=seed, progress=progress).mean
+        found = nelbo(model, blocks, process, draws=draws, batch_size=batch_size, seed=seed, progress=progress).mean
+        if not math.isfinite(found): raise ValueError(f'the bound is {found} at temperature {2**u:.3g}: the weights are damaged; use an earlier checkpoint')
+        return found
+
     try:
-        low, high = -1.0, 1.0  # a golden-section search
+        low, high = -2.0, 2.0  # of log2 temperature: a golden-section search
         left, right = high - _PHI * (high - low), low + _PHI * (high - low)
         at_left, at_right = bound(left), bound(right)
         for _ in range(10):
@@ -257,7 +261,7 @@ def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | 
     except BaseException:
         model.gain.copy_(gain)
         raise
-    temperature = 2**((low + high) / 2)
+    temperature = 2**((low + right if at_left < at_right else left + high) / 2)
     model.gain.copy_(gain / temperature)
     return temperature
 

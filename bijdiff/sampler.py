@@ -181,7 +181,8 @@ def _early(tokens):
 
 def _check_kinds(kind, expected, **values):
     for name, value in values.items():
-        if not isinstance(value, kind) and not (value is None and name in ('length', 'top_k', 'block', 'top_p', 'min_p')): raise ValueError(f'{name} {value!r}: expected {expected}')
+        right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) or isinstance(value, Tensor) and value.ndim == 0
+        if not right and not (value is None and name in ('length', 'top_k', 'block', 'top_p', 'min_p')): raise ValueError(f'{name} {value!r}: expected {expected}')
 
 
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
@@ -204,6 +205,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
         raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
     _check_kinds(Integral, 'a whole number', batch_size=batch_size, length=length, steps=steps, top_k=top_k, block=block, seed=seed, candidates=candidates, first=first)
+    _check_kinds(bool, 'True or False', anneal=anneal, batch_invariant=batch_invariant, progress=progress)
     _check_kinds(Real, 'a number', temperature=temperature, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance)
     if steps < 1: raise ValueError(f'steps {steps}: expected at least 1')
     if not temperature >= 0: raise ValueError(f'temperature {temperature}: expected 0 (always the likeliest token) or more')
