@@ -230,6 +230,8 @@ def find_model(name: str) -> Path:
     """A path that exists: `name` itself, or below the project root or its `outputs/`; else `name` as it is, if it may be a hub id, owner/name. Raises `FileNotFoundError`."""
     places = [Path(name), project_root() / name, project_root() / 'outputs' / name]
     if found := next((p for p in places if p.exists()), None): return found
+    if there := next((p.parent for p in places if p.parent.name == 'checkpoints' and p.parent.is_dir() and any(p.parent.iterdir())), None):
+        raise FileNotFoundError(f'{name}: no such checkpoint, expected one of {", ".join(sorted(p.name for p in there.iterdir()))}')
     if name.count('/') == 1: return places[0]
     raise FileNotFoundError(f'{name}: no such path here, and no such run in {project_root() / "outputs"}: bijdiff runs lists those that there are')
 
