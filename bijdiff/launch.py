@@ -342,7 +342,7 @@ def _plan(args):
     count = run.gpus or 1
     check_count(run, count)
     config = denoiser_config(run, args.vocab, torch.device('cpu'))
-    time_power = args.time_power if args.time_power is not None else run.time_power if 'corpus' in given else 2.0
+    time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
     how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
     gpu = gib = None
@@ -440,7 +440,7 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_plan, 'predict memory and time of a configuration')
     options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default, as for the next two: what the preset trains with'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(8192, 'size of the vocabulary'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
-            branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(float, 'as the parameter; default 2, or what the corpus wants that -p names'),
+            branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(float, 'as the parameter; default 2, or what fits the corpus that -p names'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),
             tflops=(float, 'sustained rate, of a GPU that --gpu does not know; default a third of a matrix product here'))
     parameters(v)
