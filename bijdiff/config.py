@@ -17,9 +17,9 @@ from typing import get_args
 import torch
 
 from .chain import MEMORY
-from .checkpoint import project_root
 from .corpus import GRAMMARS
 from .denoiser import KINDS, PRESETS, DenoiserConfig
+from .folder import project_root
 from .noise import PROCESSES, SCHEDULES
 from .optim import LR_SHAPES, OPTIMIZERS
 

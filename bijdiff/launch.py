@@ -25,7 +25,8 @@ from itertools import product
 from pathlib import Path
 
 from . import __version__
-from .checkpoint import RunFolder, project_root, resolve_run
+from .folder import project_root
+from .run import RunFolder, resolve_run
 
 # %% ../nbs/15_launch.ipynb #df8f9851
 def notebooks_folder() -> Path:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoint import RunFolder, last_checkpoint, load_checkpoint, resolve_run, save_checkpoint
+from .checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, thread_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
@@ -37,6 +37,7 @@ from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
 from .parallel import Divided, World, run_workers
 from .plan import advise, plan, remedies
+from .run import RunFolder, resolve_run
 from .sampler import Trace, sample
 from .shard import Shards
 from .step import Objective, Outcome, TrainingStep
