@@ -68,10 +68,19 @@ def read_value(text: str, kind: str):
     except (ValueError, KeyError): raise ValueError(f'{text!r}: expected {expected}' + (' or None' if optional else '')) from None
 
 
+_DECLARATION = re.compile(r'(?P<name>\w+)\s*:\s*(?P<inferred_type_name>[\w\[\]]+)\s*=\s*(?P<default>.*?)\s*(#\s*(?P<help>.*?)\s*)?')
+
+
+def _cells(notebook: Path) -> list[tuple[list[str], str]]:
+    "The cells of a notebook: tags and text."
+    cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
+    return [(cell['metadata'].get('tags', []), ''.join(cell['source'])) for cell in cells]
+
+
 def declared(notebook: Path) -> dict[str, dict]:
-    """The parameters of a notebook, by name: `inferred_type_name`, `default`, `help`, all of them text."""
-    import papermill
-    return papermill.inspect_notebook(str(notebook))
+    """The parameters of a notebook, by name, those that declare a type: `name`, `inferred_type_name`, `default`, `help`, all of them text, as papermill's `inspect_notebook` has them."""
+    text = next((text for tags, text in _cells(notebook) if 'parameters' in tags), '')
+    return {found['name']: found.groupdict('') for line in text.splitlines() if (found := _DECLARATION.fullmatch(line))}
 
 
 def read_parameters(notebook: Path, given: dict[str, str]) -> dict:
@@ -123,7 +132,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
         handlers = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             # a terminal that does not tell its height would get no bar
-            kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', 'GOMP_SPINCOUNT': '2000', **os.environ})  # threads that spin for long starve each other where cores are shared
+            kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
                                         progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
@@ -216,15 +225,21 @@ def compare_runs(runs: list[str]):
     return options[apart].join(summaries).rename_axis('run')
 
 
-def list_runs(outputs: Path) -> 'pandas.DataFrame':
-    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
-    import pandas as pd
-    rows = []
+def _found_runs(outputs: Path) -> list[dict]:
+    "What `list_runs` tells, as a dict for each run."
+    found = []
     for path in sorted((p.parent for p in outputs.glob('*/config.json')), key=lambda p: (p / 'config.json').stat().st_mtime):
         folder, last = RunFolder(path), {}
         for record in folder.records(): last |= record
-        rows.append(dict(run=path.name, status=folder.status, **{name: folder.config().get(name) for name in ('preset', 'corpus')}, step=last.get('step'), steps=folder.config().get('steps'), nelbo=last.get('nelbo')))
-    return pd.DataFrame(rows, columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'nelbo']).set_index('run')
+        config = folder.config()
+        found.append(dict(run=path.name, status=folder.status, preset=config.get('preset'), corpus=config.get('corpus'), step=last.get('step'), steps=config.get('steps'), nelbo=last.get('nelbo')))
+    return found
+
+
+def list_runs(outputs: Path) -> 'pandas.DataFrame':
+    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
+    import pandas as pd
+    return pd.DataFrame(_found_runs(outputs), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'nelbo']).set_index('run')
 
 
 def find_model(name: str) -> Path:
@@ -315,8 +330,11 @@ def _check(args):
 
 
 def _runs(args):
-    table = list_runs(outputs := project_root() / 'outputs')
-    print(table.to_string(na_rep='') if len(table) else f'no run in {outputs}')
+    if not (found := _found_runs(outputs := project_root() / 'outputs')): return print(f'no run in {outputs}')
+    shown = lambda value: '' if value is None else f'{value:.6g}' if isinstance(value, float) else str(value)
+    table = [[*found[0]], *([shown(value) for value in run.values()] for run in found)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table: print('  '.join(map(str.ljust, row, widths)).rstrip())
 
 
 def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to_string())
@@ -369,10 +387,9 @@ def _lab(args): os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', f'
 
 
 def _notebooks(args):
-    import nbformat
     if not args.name:
         for path in sorted(notebooks_folder().glob('*.ipynb')):
-            title, _, rest = nbformat.read(path, as_version=4).cells[0].source.partition('\n')
+            title, _, rest = _cells(path)[0][1].partition('\n')
             print(f'{path.stem:12} {rest.strip().lstrip("> ") or title}')
         return
     path = find_notebook(args.name)
