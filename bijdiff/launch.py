@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from configparser import ConfigParser, Error
 from contextlib import suppress
@@ -163,7 +164,10 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
         new = not folder.path.exists()
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
         except NotebookError:
-            if new and not folder.config(): shutil.rmtree(folder.path)  # nothing began
+            with suppress(BlockingIOError):
+                if new and not folder.config():
+                    with folder.lock():  # of whoever is at work there the folder is not ours
+                        if not folder.config(): shutil.rmtree(folder.path)  # nothing began
             raise
     return folder.path
 
@@ -189,9 +193,19 @@ def places(count: int) -> list[dict[str, str]]:
     return [{'OMP_NUM_THREADS': str(cores), **({'CUDA_VISIBLE_DEVICES': ','.join(gpus[i::count])} if gpus else {})} for i in range(count)]
 
 
+def _failures(failed: dict[str, str], count: int):
+    "Raise `NotebookError` with the reasons, if there are any, by which some of `count` runs failed."
+    if failed: raise NotebookError(f'{len(failed)} of {count} runs failed: ' + '; '.join(f'{name}: {reason}' for name, reason in failed.items()))
+
+
 def run_at_once(commands: dict[str, list[str]], count: int):
-    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back. The rest goes on where one fails; then raises `NotebookError` with its last line. Ends all as Ctrl-C would where it is ended itself."""
+    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back. The rest goes on where one fails, whose last line is told then, and by a `NotebookError` at the end. Where it is itself ended, by SIGINT, SIGTERM or SIGHUP, it ends all as Ctrl-C would."""
+    def end(number, _frame):
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
     free, waiting, going, failed = places(count), list(commands.items()), {}, {}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]  # nohup has it ignored
+    handlers = {n: signal.signal(n, end) for n in heard}
     try:
         while waiting or going:
             while waiting and free:
@@ -202,14 +216,17 @@ def run_at_once(commands: dict[str, list[str]], count: int):
             for name, (process, place, said) in list(going.items()):
                 if process.poll() is None: continue
                 said.seek(0)
-                lines = said.read().decode(errors='replace').split('\n')
-                if process.returncode: failed[name] = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
+                lines = re.split(r'[\r\n]+', said.read().decode(errors='replace'))
+                if process.returncode:
+                    failed[name] = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
+                    print(f'{name} failed: {failed[name]}', flush=True)
                 free.append(place)
                 del going[name]
     finally:
+        for number, handler in handlers.items(): signal.signal(number, handler)
         for process, *_ in going.values(): process.send_signal(signal.SIGINT)
         for process, *_ in going.values(): process.wait()
-    if failed: raise NotebookError(f'{len(failed)} of {len(commands)} runs failed: ' + '; '.join(f'{name}: {line}' for name, line in failed.items()))
+    _failures(failed, len(commands))
 
 
 def compare_runs(runs: list[str]):
@@ -266,6 +283,9 @@ def _worker(args):
         train(TrainConfig.from_dict(dict(args.parameters) | ({'run': args.run} if args.run else {})), root=args.root, progress=not args.quiet)
 
 
+_MEASURES = 'nelbo', 'nelbo_stderr', 'word_perplexity', 'valid_share', 'tokens_per_second'  # that stand beside the options of many runs
+
+
 def _sweep(args):
     from bijdiff.config import FREE, TrainConfig
     notebook = find_notebook('train')
@@ -276,15 +296,23 @@ def _sweep(args):
         config = TrainConfig.from_dict(values)
         folders[name].compare(config.filled(folders[name].began()).to_dict(), FREE)
     todo = {name: values for name, values in runs.items() if not folders[name].done}
-    if args.at_once == 1:
-        for i, (name, values) in enumerate(todo.items(), 1):
-            print(f'{i} of {len(todo)}: {name}')
-            launch_run(notebook, values)
-    else: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once)
-    columns = [c for c in (*grid, 'nelbo', 'nelbo_stderr', 'word_perplexity', 'valid_share', 'tokens_per_second') if c]
-    table = compare_runs(list(runs))
-    for name in grid: table[name] = [values[name] for values in runs.values()]
-    print(table[[c for c in columns if c in table]].to_string())
+    failure, failed = None, {}
+    try:
+        if args.at_once != 1: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once)
+        else:
+            for i, (name, values) in enumerate(todo.items(), 1):
+                print(f'{i} of {len(todo)}: {name}')
+                try: launch_run(notebook, values)
+                except NotebookError as e:
+                    failed[name] = str(e)
+                    print(f'{name} failed: {e}', flush=True)
+            _failures(failed, len(todo))
+    except NotebookError as e: failure = e
+    if done := [name for name in runs if folders[name].done]:
+        table = compare_runs(done)
+        for name in grid: table[name] = [runs[run][name] for run in done]
+        print(table[[c for c in (*grid, *_MEASURES) if c in table]].to_string())
+    if failure: raise failure
 
 
 def _load(args):
@@ -337,7 +365,16 @@ def _runs(args):
     for row in table: print('  '.join(map(str.ljust, row, widths)).rstrip())
 
 
-def _compare(args): print(compare_runs(args.runs).dropna(axis=1, how='all').T.to_string())
+def _compare(args):
+    table = compare_runs(args.runs).dropna(axis=1, how='all')
+    same = [name for name in table if len(table) > 1 and table[name].map(repr).nunique() == 1]
+    apart = table.drop(columns=same)
+    if len(table) < 5: print(apart.T.to_string())
+    else:
+        options = {name for run in args.runs for name in RunFolder(find_model(run)).config()}
+        best_first = apart.sort_values('nelbo') if 'nelbo' in apart else apart
+        print(best_first[[c for c in apart if c in options] + [c for c in _MEASURES if c in apart]].to_string())
+    if same: print('\n' + textwrap.fill(f'the same in all: {", ".join(f"{name} {table[name].iloc[0]}" for name in same)}', 160))
 
 
 _SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H100 (nbs/results/two-gpus-h100.txt)

@@ -14,7 +14,7 @@ import signal
 import statistics
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -247,7 +247,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
     lap = step, clock.seconds
     clock.start()
-    with requests() as asked:
+    with requests() as asked, closing(bar):  # what is told of an error begins a line
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
             try: outcome = take_step([next(batches) for _ in range(parts)], scale)
@@ -285,7 +285,6 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                     board.close()
                     print(f'run {folder.name!r} is interrupted after step {step} of {total}: bijdiff train --run {folder.name} resumes it', flush=True)
                 raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
-    bar.close()
     clock.pause()
     if not judges: return
 
