@@ -164,10 +164,9 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
         new = not folder.path.exists()
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
         except NotebookError:
-            with suppress(BlockingIOError):
-                if new and not folder.config():
-                    with folder.lock():  # of whoever is at work there the folder is not ours
-                        if not folder.config(): shutil.rmtree(folder.path)  # nothing began
+            if new:
+                with suppress(BlockingIOError), folder.lock():  # of whoever is at work there the folder is not ours
+                    if not folder.config(): shutil.rmtree(folder.path)  # nothing began
             raise
     return folder.path
 
@@ -223,9 +222,11 @@ def run_at_once(commands: dict[str, list[str]], count: int):
                 free.append(place)
                 del going[name]
     finally:
-        for number, handler in handlers.items(): signal.signal(number, handler)
-        for process, *_ in going.values(): process.send_signal(signal.SIGINT)
-        for process, *_ in going.values(): process.wait()
+        try:
+            for process, *_ in going.values(): process.send_signal(signal.SIGINT)
+            for process, *_ in going.values(): process.wait()
+        finally:
+            for number, handler in handlers.items(): signal.signal(number, handler)
     _failures(failed, len(commands))
 
 
@@ -303,7 +304,7 @@ def _sweep(args):
             for i, (name, values) in enumerate(todo.items(), 1):
                 print(f'{i} of {len(todo)}: {name}')
                 try: launch_run(notebook, values)
-                except NotebookError as e:
+                except (NotebookError, ValueError) as e:  # the latter where it has been begun by another
                     failed[name] = str(e)
                     print(f'{name} failed: {e}', flush=True)
             _failures(failed, len(todo))
@@ -416,7 +417,7 @@ def _plan(args):
     print(found.to_pandas().to_string(index=False))
     print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {args.vocab:,}, on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small))
-    print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
+    if run.steps: print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 
 

@@ -65,7 +65,7 @@ class RunFolder:
         if self.done: return 'done'
         if not (self.path / 'config.json').exists(): return 'new'
         try:
-            with self.lock(): return 'interrupted'
+            with self.lock(): return 'done' if self.done else 'interrupted'  # it may have ended while we waited
         except BlockingIOError: return 'running'
 
     @contextmanager
