@@ -79,6 +79,15 @@ def displace(goal: Tensor, shift: Tensor, sign: Tensor, lattice: Lattice) -> tup
     return y, lattice.reach(y)
 
 
+class _Turn(torch.autograd.Function):
+    "`x`, whose gradient changes sign."
+    @staticmethod
+    def forward(ctx, x): return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, g): return -g
+
+
 class _Tap(torch.autograd.Function):
     "A tensor that is never read, through which a gradient comes back."
     @staticmethod
@@ -133,7 +142,9 @@ class AdditiveCoupling(Bijection):
     def _pair(self, a, b): return (a, b) if self.target == 0 else (b, a)
 
     def forward(self, streams, context=None): return self._move(streams, context, 1.0)
-    def inverse(self, streams, context=None): return self._move(streams, context, -1.0)
+    def inverse(self, streams, context=None):
+        turn = lambda pair: tuple(_Turn.apply(x) if i == self.target else x for i, x in enumerate(pair))
+        return turn(self._move(turn(streams), context, -1.0))  # which turns the gradient of the branch alone
 
     def retrace(self, outputs, context=None, kept=()):
         """As for any bijection, but one evaluation of the branch gives both the inputs and the graph."""

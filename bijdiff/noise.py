@@ -80,15 +80,17 @@ class _Process:
     def row_loss(self, logits: Tensor, noisy: Tensor, tokens: Tensor, t: Tensor) -> Tensor:
         """The bracket of the bound, `(N,)`, from logits `(N, V)`, noisy and clean tokens (N,), times (N,)."""
         vocab_size = logits.shape[-1]
-        alpha, e, m = self._levels(t, vocab_size)
+        alpha, e, m = self._levels(t.double(), vocab_size)
+        e = e.clamp_min(1e-37)  # of no consequence, but its logarithm is a number where there is no noise
         log_p = F.log_softmax(logits, -1)
-        log_bar = torch.logaddexp(alpha.log()[:, None] + log_p, e.log()[:, None])                # log ā of the real tokens
-        at = lambda ids: log_bar.gather(1, ids[:, None])[:, 0]
+        log_alpha, log_e = (x.log().to(log_p)[:, None] for x in (alpha, e))
+        log_bar = torch.logaddexp(log_alpha + log_p, log_e)                                      # log ā of the real tokens
+        at = lambda ids: log_bar.gather(1, ids[:, None])[:, 0].double()
         true = at(tokens)
         s = (alpha + e) * ((alpha + e).log() - true) + e * ((vocab_size - 1) * e.log() - (log_bar.sum(1) - true))
         masked = noisy == vocab_size
         log_ratio = at(noisy.masked_fill(masked, 0)) - (e + alpha * (noisy == tokens)).log()     # log ā(x) / a(x)
-        return s + torch.where(masked, 0, log_ratio + torch.expm1(-log_ratio))
+        return (s + torch.where(masked, 0, log_ratio + torch.expm1(-log_ratio))).to(logits)
 
     def posterior(self, noisy: Tensor, p: Tensor, s: Tensor, t: Tensor) -> Tensor:
         """`q(x_s | x_t, x_0 ~ p)`, probabilities `(..., V + 1)` with the mask last, for s < t.

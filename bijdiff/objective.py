@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from .chain import random_bits, uniform
+from .expect import check_tokens, expect
 from .head import head_loss
 from .lattice import Guard
 from .noise import Absorbing, LeftToRight, get_process
@@ -73,7 +75,7 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
 
     The estimator is of the integral over `[t_min, 1]`, in which times are uniform numbers to the power `time_power`, weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at a time."""
     b, l = tokens.shape
-    v = torch.frac(uniform(seed, _TIME, epoch) + rank * _PHI)
+    v = torch.frac(uniform(seed, _TIME, epoch) + rank.double() * _PHI)
     t, slope = t_min + (1 - t_min) * v**time_power, (1 - t_min) * time_power * v**(time_power - 1)
     u = uniform(seed, _NOISE, epoch[:, None], rank[:, None], torch.arange(l))
     if isinstance(process, Absorbing):
@@ -127,7 +129,7 @@ def _estimate(values: Tensor, strata: Tensor) -> Estimate:
 def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0):
     "Corrupt the blocks `index` (B,) for one draw; returns the batch and the stratum variable (B,)."
     b, l = tokens.shape
-    place = torch.frac(uniform(seed, _EVAL, draw) + index * _PHI)                   # stratified over (0, 1)
+    place = torch.frac(uniform(seed, _EVAL, draw) + index.double() * _PHI)                   # stratified over (0, 1)
     u = uniform(seed, _EVAL, draw, index[:, None], torch.arange(l))
     if isinstance(process, Absorbing):
         u[:, :context], l = 2, l - context
@@ -148,7 +150,10 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
     the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
-    c = model.config
+    c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)
+    expect(int, 1, draws=draws)
+    expect(int, 1, optional=True, batch_size=batch_size)
+    check_tokens(blocks, c.vocab_size, 'the blocks')
     process = process or (LeftToRight() if c.causal else Absorbing())
     if isinstance(process, LeftToRight): draws = 1
     if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
@@ -163,8 +168,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     starts = [(d, i) for d in range(draws) for i in range(0, len(blocks), batch_size)]
     with _evaluating(model):
         for d, i in tqdm(starts, desc='NELBO', disable=not progress, leave=False, delay=2):
-            part = blocks[i:i + batch_size]
-            tokens = part.long() if isinstance(part, Tensor) else torch.tensor(part.astype('int64'))
+            tokens = torch.as_tensor(blocks[i:i + batch_size].astype('int64') if isinstance(blocks, np.ndarray) else blocks[i:i + batch_size].cpu()).long()
             batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, process, seed, c.vocab_size, context)
             batch = batch.to(device)
             hidden = model.hidden(batch.noisy, batch.t if c.time_input else None).flatten(0, 1)
@@ -183,12 +187,12 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
     """The bound of a `text` `(N,)` of ids longer than a block, in nats per token: a window moves over it by `stride` tokens (default half a block), and each time the new ones are predicted from the others.
 
     `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
-    text, l, process = torch.as_tensor(text).long(), model.config.block_size, LeftToRight() if model.config.causal else get_process(**model.process)
-    stride = stride or max(1, l // 2)
+    text, l, process = torch.as_tensor(text), model.config.block_size, LeftToRight() if model.config.causal else get_process(**model.process)
+    if stride is None: stride = max(1, l // 2)
     if not isinstance(process, Absorbing): raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
-    if not 1 <= stride <= l: raise ValueError(f'stride {stride}: expected 1 to {l}, the block_size of the model')
-    if text.ndim != 1 or len(text) < l: raise ValueError(f'a text of shape {tuple(text.shape)}: expected ids (N,), at least a block of {l}: for shorter ones, see nelbo')
-    windows = text.unfold(0, l, stride)
+    expect(int, 1, l, stride=stride)
+    if text.ndim != 1 or text.is_floating_point() or len(text) < l: raise ValueError(f'a text of shape {tuple(text.shape)} and type {text.dtype}: expected ids (N,), at least a block of {l}: for shorter ones, see nelbo')
+    windows = text.long().unfold(0, l, stride)
     rest = len(text) - l - (len(windows) - 1) * stride
     parts = [(windows[:1], 0), (windows[1:], l - stride), (text[None, -l:], l - rest)][:3 if rest else 2]
     parts = [(blocks, context) for blocks, context in parts if len(blocks)]
@@ -197,9 +201,23 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
     return Estimate(sum(s * e.mean for s, e in zip(share, found)), sum((s * e.stderr)**2 for s, e in zip(share, found)) ** 0.5)
 
 
+def _any_order(model, tokens, batch_size):
+    "The `tokens` (B, L) int64 on the CPU, for a model that is asked for their exact likelihood in any order."
+    c, tokens = model.config, tokens.cpu() if isinstance(tokens, Tensor) else np.asarray(tokens)
+    expect(int, 1, batch_size=batch_size)
+    check_tokens(tokens, c.vocab_size)
+    if c.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
+    if c.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of one token')
+    return torch.as_tensor(tokens).long()
+
+
 @torch.no_grad()
 def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64) -> Tensor:
-    """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` revealed in `order` (L,): one forward pass a position."""
+    """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` of ids, revealed in `order` (L,) int64, a permutation of 0..L-1: one forward pass a position.
+
+    For a model of absorbing noise without time input. Raises `ValueError`."""
+    tokens, order = _any_order(model, tokens, batch_size), torch.as_tensor(order)
+    if not torch.equal(order.sort().values, torch.arange(tokens.shape[1])): raise ValueError(f'order {order.tolist()}: expected a permutation of 0..{tokens.shape[1] - 1}, the positions of a text')
     total = torch.zeros(len(tokens), dtype=torch.float64)
     with _evaluating(model):
         for i, row in enumerate(tokens):
@@ -214,6 +232,7 @@ def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64) -> Ten
 
 
 def _each_order(model, tokens, orders, seed, batch_size):
+    expect(int, 1, orders=orders)
     place = torch.arange(tokens.shape[1])
     return torch.stack([order_nll(model, tokens, uniform(seed, _EVAL, k, place).argsort(), batch_size) for k in range(orders)])  # (orders, B)
 
@@ -279,15 +298,11 @@ def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, bat
     For a model of absorbing noise without time input. The positions of later blocks are there, masked; `sample` with `block` has none, and so another law. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is
     `order_nll` from the left or the right. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
-    device, vocab_size, tokens = model.device, model.config.vocab_size, torch.as_tensor(tokens)
-    if tokens.is_floating_point() or tokens.ndim != 2: raise ValueError(f'tokens of shape {tuple(tokens.shape)} and type {tokens.dtype}: expected whole numbers (B, L)')
-    (b, l), tokens = tokens.shape, tokens.to(device).long()
-    if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < vocab_size: raise ValueError(f'ids from {tokens.min()} to {tokens.max()}: expected 0 to {vocab_size - 1}')
+    device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
+    (b, l), tokens = tokens.shape, tokens.to(device)
+    expect(int, size=size)
     if not 1 <= size <= 10: raise ValueError(f'size {size}: expected 1 to 10, since a block takes 2**size - 1 forward passes')
     if l % size: raise ValueError(f'size {size}: does not divide the {l} tokens of a text: take one that does, or cut the text')
-    if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
-    if model.config.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
-    if model.config.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of this writer')
     place, each = torch.arange(size, device=device), 2**size - 1
     written = (torch.arange(each, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
     block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
