@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .folder import remove_folder, write_atomic, write_folder, write_json
+from .folder import checksum, remove_folder, write_atomic, write_folder, write_json
 from .run import RunFolder
 
 # %% ../nbs/12_checkpoint.ipynb #5390209f
@@ -44,13 +44,6 @@ def set_random_state(tensors: dict[str, Tensor], values: dict):
     np.random.set_state((name, tensors['numpy'].numpy().astype(np.uint32), *rest))
     version, gauss = values['python']
     random.setstate((version, tuple(tensors['python'].tolist()), gauss))
-
-
-def _checksum(path: Path) -> int:
-    crc = 0
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 24): crc = zlib.crc32(chunk, crc)
-    return crc
 
 
 def _crc(state: dict) -> int: return zlib.crc32(json.dumps(state, sort_keys=True).encode())
@@ -80,7 +73,7 @@ def save_checkpoint(folder: RunFolder, step: int, model: nn.Module, optimizers=N
             save_file(_contiguous({**{f'random.{k}': v for k, v in generators.items()}, **{f'loop.{k}': v for k, v in (tensors or {}).items()}}),
                       aside / 'state.safetensors')
             state = {'step': step, 'ema_updates': ema.updates if ema is not None else 0, 'random': generator_values, 'loop': values or {}, 'torch': torch.__version__,
-                     'files': {file.name: [file.stat().st_size, _checksum(file)] for file in sorted(aside.iterdir())}}
+                     'files': {file.name: [file.stat().st_size, checksum(file)] for file in sorted(aside.iterdir())}}
             write_json(aside / 'state.json', {**state, 'crc': _crc(state)})
         write_atomic(folder.checkpoints / 'last', path.name + '\n')
     except (OSError, SafetensorError) as e:
@@ -125,7 +118,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers=None, ema=None) -> 
         if not (path / name).exists(): raise damaged(name, 'missing')
         found = (path / name).stat().st_size
         if found != size: raise damaged(name, f'{found:,} bytes, expected {size:,}')
-        if _checksum(path / name) != crc: raise damaged(name, 'its checksum differs')
+        if checksum(path / name) != crc: raise damaged(name, 'its checksum differs')
 
     read = lambda name: load_file(path / f'{name}.safetensors')
     weights = _fit(read('model'), model.state_dict(), path / 'model.safetensors')

@@ -23,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from .bijection import AdditiveCoupling, Context, Streams
 from .branch import MLP, Attention, _fused, _rms, text_keys
 from .chain import MEMORY, Chain, random_bits
+from .expect import expect
+from .folder import checksum
 from .lattice import Guard, Lattice
 from .tokenizer import Tokenizer
 
@@ -63,13 +65,16 @@ class DenoiserConfig:
     def __post_init__(self):
         for name, allowed in dict(kind=KINDS, memory=MEMORY, branch_dtype=('float32', 'bfloat16')).items():
             if getattr(self, name) not in allowed: raise ValueError(f'{name} {getattr(self, name)!r}: expected one of {", ".join(allowed)}')
-        for name in ('vocab_size', 'block_size', 'layers', 'width', 'heads'):
-            if getattr(self, name) < 1: raise ValueError(f'{name} {getattr(self, name)}: expected at least 1')
+        own = lambda *names: {name: getattr(self, name) for name in names}
+        expect(int, 1, **own('vocab_size', 'block_size', 'layers', 'width', 'heads'))
+        expect(int, 0, **own('frac_bits', 'kept_layers', 'kept_outputs', 'conditions'))
+        expect(float, 0.001, 1_000_000, **own('rotary_base', 'mlp_ratio'))
+        expect(float, 0, 1, dropout=self.dropout)
+        expect(bool, **own('tied', 'compile', 'time_input', 'causal'))
         if self.width % (2 * self.heads): raise ValueError(f'width {self.width} does not divide into {self.heads} heads of even size: change either')
-        if self.kept_outputs < 0: raise ValueError(f'kept_outputs {self.kept_outputs}: expected a number of layers, 0 or more')
-        if not 0 <= self.kept_layers <= self.layers: raise ValueError(f'kept_layers {self.kept_layers}: expected 0 to {self.layers}, the number of layers')
+        if self.kept_layers > self.layers: raise ValueError(f'kept_layers {self.kept_layers}: expected 0 to {self.layers}, the number of layers')
         if self.kept_layers and self.memory != 'reversible': raise ValueError(f"kept_layers {self.kept_layers} with memory {self.memory!r}: it is 'reversible' that may keep layers; set memory, or leave kept_layers unset")
-        if not 0 <= self.dropout < 1: raise ValueError(f'dropout {self.dropout}: expected at least 0 and less than 1')
+        if self.dropout == 1: raise ValueError(f'dropout {self.dropout}: expected at least 0 and less than 1')
         if self.kind == 'residual' and self.memory == 'reversible':
             raise ValueError("memory 'reversible' needs kind='bijective': a residual stream cannot be rebuilt; use 'stored' or 'checkpoint'")
 
@@ -350,18 +355,33 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
     if tensors: raise ValueError(f'{file} has a tensor {next(iter(tensors))!r} that the model lacks: it belongs to another configuration')
 
 
+def _intact(folder, *names):
+    "Raise where one of the files is not what the record of the checkpoint, if there is one, says of it."
+    record = folder / 'state.json'
+    if not record.exists(): return
+    try: known = {name: tuple(json.loads(record.read_text())['files'][name]) for name in names}
+    except (ValueError, KeyError, TypeError) as e: raise ValueError(f'{record} is damaged ({type(e).__name__} {e}): use an earlier checkpoint') from None
+    for name, (size, crc) in known.items():
+        if (folder / name).stat().st_size != size or checksum(folder / name) != crc: raise ValueError(f'{folder / name} is not what {record.name} beside it says that was written: it is damaged, or another file; use an earlier checkpoint')
+
+
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:
     """A saved denoiser of either kind; see `BijectiveDenoiser.from_pretrained`."""
     own = 'memory', 'kept_layers', 'kept_outputs', 'compile', 'branch_dtype', 'dropout'
     if wrong := [name for name in changes if name not in own]: raise ValueError(f'{wrong[0]!r} cannot be changed in a saved model: expected some of {", ".join(own)}')
     if weights not in ('ema', 'raw'): raise ValueError(f"weights {weights!r}: expected 'ema' or 'raw'")
     folder = _folder(source)
-    saved = json.loads((folder / 'config.json').read_text())
-    if not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint yet: wait for its first, or pass a checkpoint folder')
-    if changes.get('memory', 'reversible') != 'reversible': changes.setdefault('kept_layers', 0)
-    model = build(DenoiserConfig.from_dict({**saved['denoiser'], **changes}))
     file = folder / 'ema.safetensors'
-    read_weights(file if weights == 'ema' and file.exists() else folder / 'model.safetensors', model)
+    if weights == 'raw' or not file.exists(): file = folder / 'model.safetensors'
+    _intact(folder, 'config.json', file.name)
+    try: saved = json.loads((folder / 'config.json').read_text())
+    except ValueError as e: raise ValueError(f'{folder / "config.json"} is damaged ({e}): use an earlier checkpoint') from None
+    if not isinstance(saved, dict) or not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint yet: wait for its first, or pass a checkpoint folder')
+    if not isinstance(saved.get('process'), dict): raise ValueError(f'{folder / "config.json"} names no process: use an earlier checkpoint')
+    if changes.get('memory', 'reversible') != 'reversible': changes.setdefault('kept_layers', 0)
+    try: model = build(DenoiserConfig.from_dict({**saved['denoiser'], **changes}))
+    except TypeError as e: raise ValueError(f'{folder / "config.json"} lacks something ({e}): use an earlier checkpoint') from None
+    read_weights(file, model)
     model.process = saved['process']
     if (folder / 'tokenizer.json').exists():
         model.tokenizer = Tokenizer.load(folder)

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from .denoiser import load_denoiser
+from .expect import check_tokens, expect
 from .noise import Absorbing, get_process
 from .objective import _evaluating, nelbo, sliding_nelbo
 
@@ -40,7 +41,9 @@ def continuation_loglikelihood(model, context: list[int], continuation: list[int
     n, most = len(continuation), model.config.block_size
     if not 1 <= n <= most: raise ValueError(f'a continuation of {n} tokens: expected 1 to {most}, the block_size of the model')
     context = context[len(context) - min(len(context), most - n):]
+    expect(int, 1, draws=draws)
     tokens = torch.tensor(context + continuation)
+    check_tokens(tokens[None], model.config.vocab_size)
     with _evaluating(model):
         steps = _one_by_one(model, tokens, len(context))
         if score == 'bound': total, greedy = -n * nelbo(model, tokens.expand(draws, -1), Absorbing(), context=len(context), seed=seed).mean, all((own >= best).all() for own, best in steps)

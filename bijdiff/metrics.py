@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .corpus import Corpus
+from .expect import check_tokens, expect
 from .noise import get_process
 from .objective import Estimate, any_order_nll, calibrate, nelbo, sliding_nelbo
 from .orders import Remask
@@ -216,11 +217,11 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         if not 1 <= blocks <= len(tokens): raise ValueError(f'blocks {blocks}: expected 1 to {len(tokens)}')
         tokens = _spread(tokens, blocks)
     tokens = torch.from_numpy(tokens.astype(np.int64))
-    if tokens.max() >= model.config.vocab_size:
-        raise ValueError(f'the data have token ids up to {tokens.max()}, and the vocabulary of the model ends at {model.config.vocab_size - 1}: use the tokenizer it was trained with')
+    check_tokens(tokens, model.config.vocab_size, 'the data')
     if corpus and corpus.tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: use the tokenizer it was trained with')
-    if not isinstance(samples, Trace) and samples < 0: raise ValueError(f'samples {samples}: expected 0 or more')
+    expect(int, 0, orders=orders, **{} if isinstance(samples, Trace) else dict(samples=samples))
+    expect(int, 1, optional=True, draws=draws, batch_size=batch_size, steps=steps)
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
@@ -231,6 +232,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
+    exact = any_order_nll(model, tokens[:16], orders, seed) if orders else None
     bound = nelbo(model, tokens, **how)
     result = dict(nelbo=bound.mean, nelbo_stderr=bound.stderr, perplexity=math.exp(min(bound.mean, 700)), blocks=len(tokens), draws=draws)
     if corpus:
@@ -239,7 +241,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         if stats['raw']: result['bits_per_byte'] = bits_per_byte(bound, stats['tokens'], stats['bytes'])
     trace = samples if isinstance(samples, Trace) else None
     if trace is None and samples and model.process['name'] != 'lefttoright':
-        trace = sample(model, batch_size=samples, length=length, steps=steps or length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
+        trace = sample(model, batch_size=samples, length=length, steps=length if steps is None else steps, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     if trace is not None:
         blocks_of = -(-trace.tokens.numel() // length)
         real = torch.from_numpy(_spread(text, blocks_of).astype(np.int64)).flatten()
@@ -266,8 +268,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
             tempered = nelbo(model, tokens, **how)
         finally: model.gain.data.copy_(gain)
         result |= dict(calibrated_nelbo=tempered.mean, calibrated_nelbo_stderr=tempered.stderr, calibration_temperature=best)
-    if orders:
-        exact = any_order_nll(model, tokens[:16], orders, seed)
+    if exact:
         result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)
     if corpus and corpus.grammar is not None:
         floor = corpus.grammar.entropy(length)

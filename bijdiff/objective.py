@@ -156,6 +156,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     check_tokens(blocks, c.vocab_size, 'the blocks')
     process = process or (LeftToRight() if c.causal else Absorbing())
     if isinstance(process, LeftToRight): draws = 1
+    if classes is not None and len(classes) != c.vocab_size: raise ValueError(f'classes of {len(classes)} tokens: expected one for each of the {c.vocab_size}')
     if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
     if context and not isinstance(process, Absorbing): raise ValueError(f'context {context}: what is given is never noisy, which {process} does not know: leave context unset')
     if not 0 <= context < blocks.shape[1]: raise ValueError(f'context {context}: expected 0 to {blocks.shape[1] - 1}, so that something of a block is left to predict')
@@ -247,7 +248,8 @@ def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_siz
     """The exact negative log-likelihood of `tokens` `(B, L)`, in nats per token, of a writer that picks one of `orders` random orders, the same for all texts, by lot; the standard error is over the texts.
 
     It is never above `any_order_nll` with the same arguments, and with more orders approaches that of a sampler that writes one token a step, whose order is any. Source: Uria et al. 2014, arXiv:1310.1757."""
-    mixed = (math.log(orders) - (-_each_order(model, tokens, orders, seed, batch_size)).logsumexp(0)) / tokens.shape[1]
+    each = _each_order(model, tokens, orders, seed, batch_size)
+    mixed = (math.log(orders) - (-each).logsumexp(0)) / tokens.shape[1]
     return Estimate(mixed.mean().item(), (mixed.std() / len(mixed)**0.5).item() if len(mixed) > 1 else float('nan'))
 
 # %% ../nbs/06_objective.ipynb #01bffb32
