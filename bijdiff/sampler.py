@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from .branch import uncompiled
 from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
+from .expect import expect
 from .noise import Absorbing, LeftToRight, get_process
 from .objective import _evaluating
 from .orders import SAMPLERS, Moment, Order, Remask
@@ -179,12 +179,6 @@ def _early(tokens):
     return tokens.is_cuda and tokens.numel() >= _MANY
 
 
-def _check_kinds(kind, expected, **values):
-    for name, value in values.items():
-        right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool) or isinstance(value, Tensor) and value.ndim == 0
-        if not right and not (value is None and name in ('length', 'top_k', 'block', 'top_p', 'min_p')): raise ValueError(f'{name} {value!r}: expected {expected}')
-
-
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
@@ -204,10 +198,14 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     valid = SAMPLERS if reveals else ['ancestral']
     if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
         raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
-    _check_kinds(Integral, 'a whole number', batch_size=batch_size, length=length, steps=steps, top_k=top_k, block=block, seed=seed, candidates=candidates, first=first)
-    _check_kinds(bool, 'True or False', anneal=anneal, batch_invariant=batch_invariant, progress=progress)
-    _check_kinds(Real, 'a number', temperature=temperature, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance)
-    if steps < 1: raise ValueError(f'steps {steps}: expected at least 1')
+    expect(int, 1, batch_size=batch_size, steps=steps)
+    expect(int, 0, candidates=candidates)
+    expect(int, seed=seed, first=first)
+    expect(int, optional=True, length=length, top_k=top_k, block=block)
+    expect(bool, anneal=anneal, batch_invariant=batch_invariant, progress=progress)
+    expect(float, temperature=temperature, repetition=repetition, guidance=guidance)
+    expect(float, optional=True, top_p=top_p, min_p=min_p)
+    if not (remask is None or isinstance(remask, Remask)): raise ValueError(f'remask {remask!r}: expected a bijdiff.orders.Remask, such as Remask({remask!r})' if isinstance(remask, str) else f'remask {remask!r}: expected a bijdiff.orders.Remask')
     if not temperature >= 0: raise ValueError(f'temperature {temperature}: expected 0 (always the likeliest token) or more')
     if top_k is not None and not 1 <= top_k <= c.vocab_size: raise ValueError(f'top_k {top_k}: expected 1 to {c.vocab_size}, the size of the vocabulary')
     for name, value in dict(top_p=top_p, min_p=min_p).items():
@@ -215,13 +213,15 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if not 0 < repetition < math.inf: raise ValueError(f'repetition {repetition}: expected a number above 0, where 1 is no penalty')
     if guidance and process.uniform_share == 1: raise ValueError(f'guidance {guidance}: without its prompt a text has masks, which a model of the process {model.process["name"]!r} never saw: leave guidance unset')
     if not math.isfinite(guidance): raise ValueError(f'guidance {guidance}: expected a number, where 0 is none')
-    if candidates < 0: raise ValueError(f'candidates {candidates}: expected 0 or more')
     if block is not None and not 1 <= block <= c.block_size: raise ValueError(f'block {block}: expected 1 to {c.block_size}, the block_size of the model')
     if (block or remask) and not reveals: raise ValueError(f'{"block" if block else "remask"}: the process {model.process["name"]!r} reveals nothing: leave it unset')
     if remask and sampler != 'ancestral': raise ValueError(f'remask with sampler {sampler!r}: expected the sampler ancestral, whose rates it changes')
     order = SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler
     tokens = start_tokens(model, batch_size, length, prompt, seed, first, None if block is None else 2**40)
     if order.length not in (None, tokens.shape[1]): raise ValueError(f'an order of {order.length} positions for texts of {tokens.shape[1]}: give as many')
+    holes = [part.sum(1) for part in (tokens == c.vocab_size).split(block or tokens.shape[1], 1)]
+    if batch_invariant and order.one_by_one and (anneal or c.time_input) and (uneven := next((n for n in holes if n.min() < n.max()), None)) is not None:
+        raise ValueError(f'batch_invariant with sampler {sampler!r}, which takes a step a mask, for texts of {uneven.min()} to {uneven.max()} masks, where {"anneal" if anneal else "the model"} asks how far the steps have got: sample texts of as many masks together')
     if order.length and block: raise ValueError(f'block {block} with an order of {order.length} positions, which is of a whole text: leave block unset')
     if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
     if cond is not None:
@@ -265,9 +265,15 @@ class _Run:
         ends = [min(end, length) for end in range(block, length + block, block)]
         base, passes, before = 0, 0, tokens.clone()
         each = block if self.order.one_by_one else self.steps
+
+        def filled(begin):
+            if (lost := tokens[:, :begin] == self.model.config.vocab_size).any():
+                raise ValueError(f'a mask at position {lost.any(0).nonzero()[0].item()}, before the {most} tokens that the model sees: nothing fills it; put a token, or a mask from position {begin} on')
+
         for end in ends:
             begin = max(0, end - most)
-            for inner in self.steps_of(tokens[:, begin:end].clone(), begin, base, ~free[:, begin:end]):
+            filled(begin)
+            for inner in self.steps_of(tokens[:, begin:end].clone(), begin, base, ~free[:, begin:end], each):
                 if inner.number == 0:
                     if end > ends[0]: continue
                 else: tokens = tokens.clone()
@@ -280,15 +286,19 @@ class _Run:
                                 passes=passes + inner.passes, fixed=~free)
                 yield outer
                 tokens = outer.tokens
+                filled(begin)
                 inner.tokens.copy_(tokens[:, begin:end])
             base, passes = base + each, passes + inner.passes
+        if outer.number < base and (tokens != before).any():  # put in at the end of the last block that had something to fill
+            rows, columns, confidence, *best = _undrawn((tokens != before).nonzero(as_tuple=True), self.k)
+            yield replace(outer, number=base, t=0.0, tokens=tokens.clone(), rows=rows, columns=columns, confidence=confidence, candidates=Candidates(*best))
 
-    def steps_of(self, tokens, origin=0, base=0, prompt=None):
-        "The steps over `tokens` (B, L), which stand at `origin` of their text, after `base` steps elsewhere; `prompt` (B, L): what guidance leads away from, where that is not all that is given."
+    def steps_of(self, tokens, origin=0, base=0, prompt=None, most=math.inf):
+        "The steps over `tokens` (B, L), which stand at `origin` of their text, after `base` steps elsewhere; `prompt` (B, L): what guidance leads away from, where that is not all that is given; `most`: steps."
         model, process, order, seed, first, k, remask = self.model, self.process, self.order, self.seed, self.first, self.k, self.remask
         vocab_size, index, place = model.config.vocab_size, first + torch.arange(len(tokens))[:, None], origin + torch.arange(tokens.shape[1])
         free, reveals = tokens == vocab_size, isinstance(process, Absorbing)
-        steps = max(1, int(free.sum(1).max())) if order.one_by_one else self.steps
+        steps = max(1, min(most, int(free.sum(1).max()))) if order.one_by_one else self.steps
         grid = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
         if remask: grid = remask.warp(grid, process.schedule)
         if not reveals:
