@@ -125,6 +125,7 @@ class Chain(Bijection):
 
     def split(self, size: int) -> list['Chain']:
         """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""
+        if size < 1: raise ValueError(f'size {size}: expected a number of bijections, 1 or more')
         self.parts = nn.ModuleList(self[i:i + size] for i in range(0, len(self), size))  # after the bijections, whose names their parameters keep
         for i, part in enumerate(self.parts): part.first = i * size
         return self.parts

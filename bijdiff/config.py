@@ -115,7 +115,7 @@ class TrainConfig:
             if value is not None and value not in allowed: raise ValueError(f'{name} {value!r}: expected one of {", ".join(allowed)}')
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            if value is not None and (not low <= value <= high or value == float('inf')):
                 raise ValueError(f'{name} {value!r}: expected {f"{low} to {high}" if high < float("inf") else f"at least {low}"}')
         if self.steps is not None and self.epochs is not None: raise ValueError(f'steps {self.steps} and epochs {self.epochs}: give one of them')
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
@@ -130,8 +130,10 @@ class TrainConfig:
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ValueError(f'accumulation {self.accumulation} does not divide batch_size {self.batch_size}: choose a divisor')
-        if self.corpus not in (*GRAMMARS, 'docstrings') and not self.corpus.startswith('hf:') and not any(p.exists() for p in (project_root() / self.corpus, Path(self.corpus))):
-            raise ValueError(f'corpus {self.corpus!r}: expected one of {", ".join(GRAMMARS)}, docstrings, hf:REPO, hf:REPO:CONFIG, or the path of a file or folder, and none is there')
+        width, heads = (getattr(self, k) or PRESETS[self.preset][k] for k in ('width', 'heads'))
+        if width % (2 * heads): raise ValueError(f'width {width} does not divide into {heads} heads of even size: change either')
+        if self.corpus not in (*GRAMMARS, 'docstrings') and not self.corpus.startswith('hf:') and not (self.corpus and (project_root() / self.corpus).exists()):
+            raise ValueError(f'corpus {self.corpus!r}: expected one of {", ".join(GRAMMARS)}, docstrings, hf:REPO, hf:REPO:CONFIG, or the path of a file or folder from {project_root()} on, and none is there')
 
     @classmethod
     def from_dict(cls, values: dict) -> 'TrainConfig':
@@ -157,8 +159,8 @@ CHOICES = dict(preset=tuple(PRESETS), denoiser=KINDS, process=tuple(p for p in P
                lr_shape=LR_SHAPES, memory=MEMORY, branch_dtype=('float32', 'bfloat16'))
 RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'heads', 'block_size', 'steps', 'batch_size', 'accumulation', 'log_every', 'eval_blocks',
                                                   'eval_draws', 'sample_steps', 'checkpoint_every', 'keep', 'gpus')},
-          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'kept_outputs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers', 'seed')},
-          'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'time_power': (0.5, 8), 'decay_share': (0, 1)}
+          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'kept_outputs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers')},
+          'seed': (0, 2**32 - 1), 'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'time_power': (0.5, 8), 'decay_share': (0, 1)}
 
 
 def flag(value: bool | str) -> bool:
@@ -186,6 +188,7 @@ def pick_device(name: str | None) -> torch.device:
     """The device of that name, with its number, else a GPU, else the CPU; a GPU becomes the current one. Raises `ValueError` for one that is not there."""
     try:
         device = torch.empty(0, device=name or ('cuda' if torch.cuda.is_available() else 'cpu')).device
+        if device.type not in ('cpu', 'cuda'): raise RuntimeError('nothing is computed there')
         if device.type == 'cuda': torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as e: raise ValueError(f'device {name!r} cannot be used ({str(e).splitlines()[0]}): expected cpu, or cuda where there is a GPU') from None
     return device

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .expect import expect
 from .folder import build_once, cache_folder, project_root
 from .grammar import END, Grammar, Rules
 from .tokenizer import Tokenizer, dictionary_tokenizer, get_tokenizer, hub_offline
@@ -73,7 +74,7 @@ def _rows(path, column):
     for number, line in enumerate(chain.from_iterable(b.removesuffix('\n').split('\n') for b in _blocks(path)), 1):
         if not line.strip(): continue
         try: row = json.loads(line)
-        except json.JSONDecodeError as e: raise ValueError(f'{path}, line {number} is not JSON: {e}') from None
+        except (ValueError, RecursionError) as e: raise ValueError(f'{path}, line {number} is not JSON, or too much for it: {e}') from None
         if not isinstance(row, (str, dict)): raise ValueError(f'{path}, line {number} is {line.strip()[:40]}: expected a string, or an object with {column!r}')
         if isinstance(row, dict) and column not in row: raise ValueError(f'{path}, line {number} has no {column!r}: set column to one of {", ".join(row)}')
         text = row if isinstance(row, str) else '' if row[column] is None else str(row[column])
@@ -310,7 +311,8 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
     `column`: of .jsonl, .parquet and hub rows, default `"text"`. `documents`: stream only so many rows of each split of a hub data set.
     Raises `ValueError`, also for an option that the corpus has no use for."""
     name, folder = str(name), cache_folder(cache)
-    if block_size < 1: raise ValueError(f'block_size {block_size}: expected at least 1')
+    expect(int, 1, block_size=block_size)
+    expect(int, 1, optional=True, words=words, topics=topics, tokens=tokens, documents=documents)
     if documents is not None and not name.startswith('hf:'): raise ValueError(f'documents={documents}: only a hub data set is streamed by documents: leave it unset')
     if column is not None and name in (*GRAMMARS, 'docstrings'): raise ValueError(f'column={column!r}: corpus {name!r} has no columns: leave it unset')
     grammar = None
@@ -344,9 +346,8 @@ def _digest(things):
 def _source(name, column, documents, cache):
     if name == 'docstrings': return _docstrings(cache)
     if name.startswith('hf:'): return _hub(name[3:], column or 'text', documents)
-    path = next((p for p in (project_root() / name, Path(name)) if p.exists()), None)
-    if path: return _local(path, column)
-    raise ValueError(f'unknown corpus {name!r}: expected {", ".join(GRAMMARS)}, docstrings, hf:REPO:CONFIG, or the path of a .txt, .jsonl or .parquet file or of a folder of them, and none is there')
+    if name and (path := project_root() / name).exists(): return _local(path, column)
+    raise ValueError(f'unknown corpus {name!r}: expected {", ".join(GRAMMARS)}, docstrings, hf:REPO:CONFIG, or the path of a .txt, .jsonl or .parquet file or of a folder of them, from {project_root()} on, and none is there')
 
 
 def _map(folder, split, about, L, name):

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .expect import expect
+
 # %% ../nbs/07a_grammar.ipynb #280bbacd
 CLASSES = ['<end>', '.', 'that', 'the', 'det.sg', 'det.pl', 'adj', 'noun.sg', 'noun.pl', 'trans.sg', 'trans.pl', 'intr.sg', 'intr.pl']
 END, STOP, THAT, THE, DET, _, ADJ, NOUN, _, TRANS, _, INTR, _ = range(len(CLASSES))  # DET + number is det.sg or det.pl, and so on
@@ -198,6 +200,7 @@ class Grammar:
 
     def __init__(self, words: int = 300, block_size: int = 64, topics: int = 6, seed: int = 0, rules: Rules = Rules()):
         self.words, self.block_size, self.topics, self.seed, self.rules = words, block_size, topics, seed, rules
+        expect(int, 1, words=words, block_size=block_size, topics=topics)
         table = _vocabulary(words, topics)
         self.vocabulary = [w for w, _, _ in table]
         self.vocab_size = len(table)

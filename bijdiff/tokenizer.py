@@ -141,8 +141,9 @@ def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 8192) -> 
         raw.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(_BYTES), special_tokens=special, show_progress=False))
         if not json.loads(raw.to_str())['model']['merges'] and vocab_size > 256: raise ValueError('no text to train a tokenizer on: give more of it')
         return Tokenizer(raw)
+    if vocab_size < 2: raise ValueError(f'vocab_size {vocab_size} is too small for {kind}: expected at least 2, one for what is unknown')
     unknown, counts = {'chars': '�', 'words': '<unk>'}[kind], Counter()
-    for text in texts: counts.update(text if kind == 'chars' else re.findall(r'\n|\S+', text))
+    for text in texts: counts.update(text if kind == 'chars' else re.findall(r'\n|[\S\x1c-\x1f]+', text))
     counts.pop(unknown, None)
     if not counts: raise ValueError('no text to train a tokenizer on: give more of it')
     return dictionary_tokenizer(kind, [unknown] + sorted(counts, key=lambda w: (-counts[w], w))[:vocab_size - 1], unknown)
@@ -165,6 +166,7 @@ def get_tokenizer(spec: 'str | Tokenizer', texts: Iterable[str] | None = None, c
     if isinstance(spec, Tokenizer): return spec
     kind, _, size = str(spec).partition(':')
     if kind in KINDS:
+        if size and kind == 'bytes': raise ValueError(f'tokenizer {spec!r}: bytes has 256 tokens, and no other number: leave out {size!r}')
         if size and not size.isdigit(): raise ValueError(f'tokenizer {spec!r}: expected a number after the colon, as in "{kind}:4096"')
         if kind == 'bytes': return byte_tokenizer()
         if texts is None: raise ValueError(f'tokenizer {spec!r} is made from text, and none was given: pass texts')
