@@ -22,9 +22,9 @@ except ImportError: triton = None
 
 # %% ../nbs/06a_head.ipynb #3204192c
 def _gradient_of_head(total, d, h):
-    "`total + d.T @ h` in float32; `total` may be None."
+    "`total + d.T @ h` in float32, added in place; `total` may be None."
     if d.is_cuda and d.dtype != torch.float32:
-        return torch.mm(d.T, h, out_dtype=torch.float32) if total is None else torch.addmm(total, d.T, h, out_dtype=torch.float32)
+        return torch.mm(d.T, h, out_dtype=torch.float32) if total is None else torch.addmm(total, d.T, h, out_dtype=torch.float32, out=total)
     return (d.T @ h).float() if total is None else total.add_(d.T @ h)
 
 

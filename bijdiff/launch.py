@@ -20,6 +20,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Callable
 from configparser import ConfigParser, Error
 from contextlib import suppress
 from itertools import product
@@ -163,16 +164,18 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     else:
         new = not folder.path.exists()
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
-        except NotebookError:
+        except NotebookError as e:
             if new:
                 with suppress(BlockingIOError), folder.lock():  # of whoever is at work there the folder is not ours
                     if not folder.config(): shutil.rmtree(folder.path)  # nothing began
+            folder.fail(str(e))
             raise
     return folder.path
 
 # %% ../nbs/15_launch.ipynb #48cd4094
 def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str]]:
-    """The runs of a sweep: run name -> the parameters that set it apart."""
+    """The runs of a sweep: run name -> the parameters that set it apart. Raises `ValueError`."""
+    if 'run' in grid: raise ValueError('run cannot be swept: it is what the runs are named after')
     runs = {}
     for point in (dict(zip(grid, values)) for values in product(*grid.values())):
         run = '-'.join([name, *(f'{k}={re.sub(r"[^A-Za-z0-9_.+]+", "_", v)}' for k, v in point.items())])
@@ -182,14 +185,21 @@ def sweep_runs(name: str, grid: dict[str, list[str]]) -> dict[str, dict[str, str
 
 
 def places(count: int) -> list[dict[str, str]]:
-    """What is set in the environments of `count` processes that work at once: GPUs of their own, where there are any, and their part of the cores. Raises `ValueError` for more processes than GPUs."""
+    """What is set in the environments of `count` processes that work at once: GPUs of their own, where there are any, and, unless OMP_NUM_THREADS says otherwise, their part of the cores. Raises `ValueError` for more processes than GPUs."""
     import torch
     if count < 1: raise ValueError(f'{count} at once: expected at least 1')
     seen = os.environ.get('CUDA_VISIBLE_DEVICES')
     gpus = [str(i) for i in range(torch.cuda.device_count())] if seen is None or not torch.cuda.is_available() else seen.split(',')
     if 0 < len(gpus) < count: raise ValueError(f'{count} at once: there are {len(gpus)} GPUs, and each run needs one: ask for at most as many')
     cores = max(1, len(os.sched_getaffinity(0)) // count)
-    return [{'OMP_NUM_THREADS': str(cores), **({'CUDA_VISIBLE_DEVICES': ','.join(gpus[i::count])} if gpus else {})} for i in range(count)]
+    return [{'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', str(cores)), **({'CUDA_VISIBLE_DEVICES': ','.join(gpus[i::count])} if gpus else {})} for i in range(count)]
+
+
+def _span(seconds: float) -> str:
+    "So long, in the largest unit of which there are two."
+    for unit, size in (('days', 86400), ('hours', 3600), ('minutes', 60)):
+        if seconds >= 2 * size: return f'{seconds / size:.3g} {unit}'
+    return f'{seconds:.3g} seconds'
 
 
 def _failures(failed: dict[str, str], count: int):
@@ -197,8 +207,8 @@ def _failures(failed: dict[str, str], count: int):
     if failed: raise NotebookError(f'{len(failed)} of {count} runs failed: ' + '; '.join(f'{name}: {reason}' for name, reason in failed.items()))
 
 
-def run_at_once(commands: dict[str, list[str]], count: int):
-    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back. The rest goes on where one fails, whose last line is told then, and by a `NotebookError` at the end. Where it is itself ended, by SIGINT, SIGTERM or SIGHUP, it ends all as Ctrl-C would."""
+def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[str], str] = lambda name: 'done'):
+    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back, and when one has ended well, its `result` is told. The rest goes on where one fails, whose last line is told then, and by a `NotebookError` at the end. Where it is itself ended, by SIGINT, SIGTERM or SIGHUP, it ends all as Ctrl-C would."""
     def end(number, _frame):
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -210,15 +220,16 @@ def run_at_once(commands: dict[str, list[str]], count: int):
             while waiting and free:
                 (name, words), place, said = waiting.pop(0), free.pop(0), tempfile.TemporaryFile()
                 print(f'{len(commands) - len(waiting)} of {len(commands)}: {name}' + (f', GPU {gpu}' if (gpu := place.get('CUDA_VISIBLE_DEVICES')) else ''), flush=True)
-                going[name] = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **place}, start_new_session=True), place, said
+                going[name] = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **place}, start_new_session=True), place, said, time.monotonic()
             time.sleep(0.1)
-            for name, (process, place, said) in list(going.items()):
+            for name, (process, place, said, since) in list(going.items()):
                 if process.poll() is None: continue
                 said.seek(0)
                 lines = re.split(r'[\r\n]+', said.read().decode(errors='replace'))
                 if process.returncode:
                     failed[name] = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
                     print(f'{name} failed: {failed[name]}', flush=True)
+                else: print(f'{name}, {_span(time.monotonic() - since)}: {result(name)}', flush=True)
                 free.append(place)
                 del going[name]
     finally:
@@ -255,7 +266,7 @@ def _found_runs(outputs: Path) -> list[dict]:
 
 
 def list_runs(outputs: Path) -> 'pandas.DataFrame':
-    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
+    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted, failed or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
     import pandas as pd
     return pd.DataFrame(_found_runs(outputs), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'nelbo']).set_index('run')
 
@@ -291,7 +302,10 @@ def _sweep(args):
     from bijdiff.config import FREE, TrainConfig
     notebook = find_notebook('train')
     grid = {name: values.split(',') for name, values in args.grid}
+    if len(grid) < len(args.grid): raise ValueError(f'-g {next(name for i, (name, _) in enumerate(args.grid) if name in dict(args.grid[:i]))}: given twice; name all its values at once, as in -g seed 0,1')
     runs = {name: read_parameters(notebook, dict(args.parameters) | point | {'run': name}) for name, point in sweep_runs(args.run, grid).items()}
+    for name, values in runs.items():
+        if twin := next((other for other in runs if other != name and runs[other] | {'run': name} == values), None): raise ValueError(f'runs {name} and {twin} have the same values: name each but once')
     folders = {name: RunFolder(resolve_run(name)) for name in runs}
     for name, values in runs.items():  # whatever is wrong is found before the first run
         config = TrainConfig.from_dict(values)
@@ -299,7 +313,7 @@ def _sweep(args):
     todo = {name: values for name, values in runs.items() if not folders[name].done}
     failure, failed = None, {}
     try:
-        if args.at_once != 1: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once)
+        if args.at_once != 1: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once, lambda name: 'nelbo {nelbo:.4f}'.format(**folders[name].summary()))
         else:
             for i, (name, values) in enumerate(todo.items(), 1):
                 print(f'{i} of {len(todo)}: {name}')
@@ -364,6 +378,8 @@ def _runs(args):
     table = [[*found[0]], *([shown(value) for value in run.values()] for run in found)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for row in table: print('  '.join(map(str.ljust, row, widths)).rstrip())
+    for run in found:
+        if run['status'] == 'failed': print(f'{run["run"]} failed: {RunFolder(outputs / run["run"]).error}')
 
 
 def _compare(args):
@@ -379,13 +395,6 @@ def _compare(args):
 
 
 _SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H100 (nbs/results/two-gpus-h100.txt)
-
-
-def _span(seconds: float) -> str:
-    "So long, in the largest unit of which there are two."
-    for unit, size in (('days', 86400), ('hours', 3600), ('minutes', 60)):
-        if seconds >= 2 * size: return f'{seconds / size:.3g} {unit}'
-    return f'{seconds:.3g} seconds'
 
 
 def _plan(args):

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
@@ -61,11 +61,11 @@ class RunFolder:
 
     @property
     def status(self) -> str:
-        """`new`, `running` (a live process holds the lock), `interrupted` (it can be resumed) or `done`."""
+        """`new`, `running` (a live process holds the lock), `interrupted` or `failed` (either can be resumed) or `done`."""
         if self.done: return 'done'
         if not (self.path / 'config.json').exists(): return 'new'
         try:
-            with self.lock(): return 'done' if self.done else 'interrupted'  # it may have ended while we waited
+            with self.lock(): return 'done' if self.done else 'failed' if self.error else 'interrupted'  # it may have ended while we waited
         except BlockingIOError: return 'running'
 
     @contextmanager
@@ -104,6 +104,17 @@ class RunFolder:
             raise ValueError(f'run {self.name!r}: {self.path} holds a summary.json and no config.json, the results of something else: choose another run name')
         return config
 
+    @property
+    def error(self) -> str | None:
+        """Why the last attempt failed, if it did."""
+        path = self.path / 'error.json'
+        return _read_json(path)['error'] if path.exists() else None
+
+    def fail(self, reason: str):
+        """Keep why a run that began here failed, until the next attempt; nothing where a live process writes it."""
+        if not self.config(): return
+        with suppress(BlockingIOError), self.lock(): write_json(self.path / 'error.json', dict(error=reason))
+
     def compare(self, config: dict, free: tuple[str, ...] = ()):
         """Raise `ValueError` naming each field of the configuration there that differs from `config` (JSON values), apart from those in `free`; what is switched on here and was unknown there was off."""
         there, here = self.began(), json.loads(json.dumps(config))
@@ -114,8 +125,9 @@ class RunFolder:
                              'resume with the same values, or choose another run name')
 
     def adopt(self, config: dict, free: tuple[str, ...] = ()):
-        """`compare` with `config`, then write those of its fields that are not there: all, where the run begins."""
+        """`compare` with `config`, then write those of its fields that are not there: all, where the run begins. An earlier failure is forgotten."""
         self.compare(config, free)
+        (self.path / 'error.json').unlink(missing_ok=True)
         there = self.config()
         if config.keys() - there.keys(): write_json(self.path / 'config.json', {**config, **there})
 

@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from .chain import Chain
 from .checkpoint import load_checkpoint
@@ -31,6 +30,7 @@ class Shards:
     (`spread`). The model may be on the CPU: a layer goes to the device as it is cut."""
 
     def __init__(self, world: World, objective: nn.Module):
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # slow to import
         model = objective.model
         self.world, self.objective, self.model, self.roles = world, objective, model, model.parameter_roles()
         self.shapes = {name: p.shape for name, p in model.named_parameters()}

@@ -162,17 +162,22 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
     folder = RunFolder(resolve_run(config.run, output_path, root, label=config.preset))
     filled = config.filled(folder.began())
+    folder.compare(filled.to_dict(), FREE)
     if folder.done:
-        folder.compare(filled.to_dict(), FREE)
         if progress: print(f'run {folder.name!r} is done: {folder.path}')
-    elif 'WORLD_SIZE' not in os.environ and (count := process_count(filled)) > 1:
-        values = {**config.to_dict(), 'run': folder.name, 'gpus': count}
-        arguments = [word for name, value in values.items() if value is not None for word in ('-p', name, str(value))]
-        run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
-    else:
-        world = World.join(pick_device(config.device))
-        check_count(filled, world.size)
-        with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
+        return Run(folder.path)
+    try:
+        if 'WORLD_SIZE' not in os.environ and (count := process_count(filled)) > 1:
+            values = {**config.to_dict(), 'run': folder.name, 'gpus': count}
+            arguments = [word for name, value in values.items() if value is not None for word in ('-p', name, str(value))]
+            run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
+        else:
+            world = World.join(pick_device(config.device))
+            check_count(filled, world.size)
+            with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
+    except Exception as e:
+        folder.fail(f'{type(e).__name__}: {e}')
+        raise
     return Run(folder.path)
 
 
