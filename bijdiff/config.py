@@ -116,7 +116,7 @@ class TrainConfig:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and (not low <= value <= high or value == float('inf')):
-                raise ValueError(f'{name} {value!r}: expected {f"{low} to {high}" if high < float("inf") else f"at least {low}"}')
+                raise ValueError(f'{name} {value!r}: expected {f"{low} to {high}" if high < float("inf") else f"a finite number, at least {low}"}')
         if self.steps is not None and self.epochs is not None: raise ValueError(f'steps {self.steps} and epochs {self.epochs}: give one of them')
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
         for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, graphs=self.graphs, optimizer=self.optimizer != 'muon').items():
