@@ -130,8 +130,6 @@ class TrainConfig:
         if self.causal and self.process != 'absorbing': raise ValueError(f'process {self.process!r} with causal: a causal model has no corruption: leave process unset')
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ValueError(f'accumulation {self.accumulation} does not divide batch_size {self.batch_size}: choose a divisor')
-        width, heads = (getattr(self, k) or PRESETS[self.preset][k] for k in ('width', 'heads'))
-        if width % (2 * heads): raise ValueError(f'width {width} does not divide into {heads} heads of even size: change either')
         if self.corpus not in (*GRAMMARS, 'docstrings') and not self.corpus.startswith('hf:') and not (self.corpus and (project_root() / self.corpus).exists()):
             raise ValueError(f'corpus {self.corpus!r}: expected one of {", ".join(GRAMMARS)}, docstrings, hf:REPO, hf:REPO:CONFIG, or the path of a file or folder from {project_root()} on, and none is there')
 
@@ -143,12 +141,15 @@ class TrainConfig:
         return cls(**values)
 
     def filled(self, began: dict | None = None) -> 'TrainConfig':
-        """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus."""
+        """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus. Raises `ValueError`."""
         values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)
         if self.optimizer != 'muon': values |= dict(matrix_lr=None, embedding_lr=None)
         values |= {k: v for k, v in (began or {}).items() if k not in FREE}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
-        return replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
+        filled = replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
+        width, heads = (getattr(filled, k) or PRESETS[self.preset][k] for k in ('width', 'heads'))
+        if width % (2 * heads): raise ValueError(f'width {width} does not divide into {heads} heads of even size: change either')
+        return filled
 
     def to_dict(self) -> dict:
         """All fields, as a plain dictionary."""

@@ -68,7 +68,7 @@ class DenoiserConfig:
         own = lambda *names: {name: getattr(self, name) for name in names}
         expect(int, 1, **own('vocab_size', 'block_size', 'layers', 'width', 'heads'))
         expect(int, 0, **own('frac_bits', 'kept_layers', 'kept_outputs', 'conditions'))
-        expect(float, 0.001, 1_000_000, **own('rotary_base', 'mlp_ratio'))
+        expect(float, 0.001, 1_000_000_000, **own('rotary_base', 'mlp_ratio'))
         expect(float, 0, 1, dropout=self.dropout)
         expect(bool, **own('tied', 'compile', 'time_input', 'causal'))
         if self.width % (2 * self.heads): raise ValueError(f'width {self.width} does not divide into {self.heads} heads of even size: change either')
@@ -207,6 +207,7 @@ class _Denoiser(nn.Module):
         """Write `config.json`, `model.safetensors` and, if there is a tokenizer, `tokenizer.json` into `folder`; warns of token embeddings that snap together."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'state.json').unlink(missing_ok=True)  # of a checkpoint that is no more
         if groups := self.collisions(): warnings.warn(f'token ids that snap to the same lattice point, so that the lift does not tell them apart: {groups[:5]}')
         (folder / 'config.json').write_text(json.dumps(dict(denoiser=self.config.to_dict(), process=self.process), indent=2) + '\n')
         save_file({n: p.detach().cpu().contiguous() for n, p in self.named_parameters()}, folder / 'model.safetensors')
@@ -355,14 +356,15 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
     if tensors: raise ValueError(f'{file} has a tensor {next(iter(tensors))!r} that the model lacks: it belongs to another configuration')
 
 
-def _intact(folder, *names):
-    "Raise where one of the files is not what the record of the checkpoint, if there is one, says of it."
+def _intact(folder, weights):
+    "Raise where a file that is read for `weights` is not what the record of the checkpoint, if there is one, says of it."
     record = folder / 'state.json'
     if not record.exists(): return
-    try: known = {name: tuple(json.loads(record.read_text())['files'][name]) for name in names}
-    except (ValueError, KeyError, TypeError) as e: raise ValueError(f'{record} is damaged ({type(e).__name__} {e}): use an earlier checkpoint') from None
-    for name, (size, crc) in known.items():
-        if (folder / name).stat().st_size != size or checksum(folder / name) != crc: raise ValueError(f'{folder / name} is not what {record.name} beside it says that was written: it is damaged, or another file; use an earlier checkpoint')
+    try: known = {name: tuple(entry) for name, entry in json.loads(record.read_text())['files'].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as e: raise ValueError(f'{record} is damaged ({type(e).__name__} {e}): use an earlier checkpoint') from None
+    read = 'config.json', 'tokenizer.json', 'ema.safetensors' if weights == 'ema' and 'ema.safetensors' in known else 'model.safetensors'
+    for file in (folder / name for name in read if name in known):
+        if not file.exists() or (file.stat().st_size, checksum(file)) != known[file.name]: raise ValueError(f'{file} is not what {record.name} beside it says that was written: it is lost, damaged, or another file; use an earlier checkpoint')
 
 
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:
@@ -373,7 +375,7 @@ def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) ->
     folder = _folder(source)
     file = folder / 'ema.safetensors'
     if weights == 'raw' or not file.exists(): file = folder / 'model.safetensors'
-    _intact(folder, 'config.json', file.name)
+    _intact(folder, weights)
     try: saved = json.loads((folder / 'config.json').read_text())
     except ValueError as e: raise ValueError(f'{folder / "config.json"} is damaged ({e}): use an earlier checkpoint') from None
     if not isinstance(saved, dict) or not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint yet: wait for its first, or pass a checkpoint folder')

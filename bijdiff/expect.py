@@ -10,6 +10,7 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # %% ../nbs/03b_expect.ipynb #05ac3221
@@ -30,9 +31,10 @@ def expect(kind: type, low: float = -math.inf, high: float = math.inf, optional:
 # %% ../nbs/03b_expect.ipynb #e36bd02e
 def check_tokens(tokens, vocab_size: int, what: str = 'the tokens'):
     """Raise `ValueError` unless `tokens`, an array or tensor `(N, L)`, are ids, whole numbers in `[0, vocab_size)`."""
-    kind = tokens.dtype.kind if isinstance(tokens, np.ndarray) else 'f' if tokens.is_floating_point() or tokens.is_complex() else 'i'
+    kind = tokens.dtype.kind if isinstance(tokens, np.ndarray) else 'f' if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool else 'i'
     if tokens.ndim != 2 or kind not in 'iu': raise ValueError(f'{what} have the shape {tuple(tokens.shape)} and the type {tokens.dtype}: expected ids, whole numbers (N, L)')
     if math.prod(tokens.shape):
+        if isinstance(tokens, Tensor): tokens = tokens.long()  # not all kinds have a minimum
         low, high = int(tokens.min()), int(tokens.max())
         if not 0 <= low <= high < vocab_size:
             raise ValueError(f'{what} have ids from {low} to {high}, and the vocabulary ids 0 to {vocab_size - 1}: use the tokenizer that the model was trained with')

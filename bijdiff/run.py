@@ -111,9 +111,10 @@ class RunFolder:
         return _read_json(path)['error'] if path.exists() else None
 
     def fail(self, reason: str):
-        """Keep why a run that began here failed, until the next attempt; nothing where a live process writes it."""
-        if not self.config(): return
-        with suppress(BlockingIOError), self.lock(): write_json(self.path / 'error.json', dict(error=reason))
+        """Keep the first line of why a run that began here failed, until the next attempt; nothing where a live process writes it, or nothing can be written."""
+        with suppress(OSError, ValueError):  # of a full disk say, which may be the reason and must not be hidden
+            if self.config():
+                with self.lock(): write_json(self.path / 'error.json', dict(error=reason.partition('\n')[0]))
 
     def compare(self, config: dict, free: tuple[str, ...] = ()):
         """Raise `ValueError` naming each field of the configuration there that differs from `config` (JSON values), apart from those in `free`; what is switched on here and was unknown there was off."""

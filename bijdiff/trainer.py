@@ -175,6 +175,7 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
             world = World.join(pick_device(config.device))
             check_count(filled, world.size)
             with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
+    except BlockingIOError: raise  # of somebody else's run
     except Exception as e:
         folder.fail(f'{type(e).__name__}: {e}')
         raise
