@@ -313,7 +313,7 @@ def _sweep(args):
     todo = {name: values for name, values in runs.items() if not folders[name].done}
     failure, failed = None, {}
     try:
-        if args.at_once != 1: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once, lambda name: 'nelbo {nelbo:.4f}'.format(**folders[name].summary()))
+        if args.at_once != 1: run_at_once({name: [sys.executable, '-m', 'bijdiff', 'train', '--run', name, *(word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v)))] for name, values in todo.items()}, args.at_once, lambda name: 'nelbo none' if (bound := folders[name].summary().get('nelbo')) is None else f'nelbo {bound:.4f}')
         else:
             for i, (name, values) in enumerate(todo.items(), 1):
                 print(f'{i} of {len(todo)}: {name}')

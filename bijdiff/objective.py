@@ -193,7 +193,8 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
     if not isinstance(process, Absorbing): raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
     expect(int, 1, l, stride=stride)
     if text.ndim != 1 or text.is_floating_point() or len(text) < l: raise ValueError(f'a text of shape {tuple(text.shape)} and type {text.dtype}: expected ids (N,), at least a block of {l}: for shorter ones, see nelbo')
-    windows = text.long().unfold(0, l, stride)
+    text = text.long()
+    windows = text.unfold(0, l, stride)
     rest = len(text) - l - (len(windows) - 1) * stride
     parts = [(windows[:1], 0), (windows[1:], l - stride), (text[None, -l:], l - rest)][:3 if rest else 2]
     parts = [(blocks, context) for blocks, context in parts if len(blocks)]
