@@ -216,12 +216,13 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if blocks is not None:
         if not 1 <= blocks <= len(tokens): raise ValueError(f'blocks {blocks}: expected 1 to {len(tokens)}')
         tokens = _spread(tokens, blocks)
-    tokens = torch.from_numpy(tokens.astype(np.int64))
     check_tokens(tokens, model.config.vocab_size, 'the data')
+    tokens = torch.from_numpy(tokens.astype(np.int64))
     if corpus and corpus.tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: use the tokenizer it was trained with')
     expect(int, 0, orders=orders, **{} if isinstance(samples, Trace) else dict(samples=samples))
-    expect(int, 1, optional=True, draws=draws, batch_size=batch_size, steps=steps)
+    expect(int, 1, draws=draws)
+    expect(int, 1, optional=True, batch_size=batch_size, steps=steps)
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
