@@ -86,7 +86,7 @@ class TrainConfig:
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: as the preset says, else 3e-3, for muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
     weight_decay: float | None = _option(None, 'decoupled decay of matrices; None: as the preset says')
-    warmup: int | None = _option(None, 'steps in which the learning rate rises; None: as the preset says')
+    warmup: int | None = _option(None, 'steps in which the learning rate rises, at most half of the run; None: as the preset says')
     lr_shape: str = _option('flat-decay', 'course of the learning rate: flat-decay or cosine')
     decay_share: float = _option(0.5, 'last share of the run in which flat-decay falls to zero')
     clip: float = _option(1.0, 'largest norm of the gradient; 0: no limit')

@@ -237,9 +237,10 @@ LR_SHAPES = 'flat-decay', 'cosine'
 def lr_scale(step: int, total: int, warmup: int = 100, shape: str = 'flat-decay', decay_share: float = 0.5) -> float:
     """The factor in (0, 1] on all learning rates at `step` (0-based) of a run of `total` steps.
 
-    It rises linearly over `warmup` steps; then `flat-decay` stays at 1 and falls linearly over the last `decay_share` of the run, while `cosine` falls from the
+    It rises linearly over `warmup` steps, or half of the run if that is less; then `flat-decay` stays at 1 and falls linearly over the last `decay_share` of the run, while `cosine` falls from the
     start. Both would reach 0 at step `total`. Raises `ValueError` for an unknown shape."""
     if shape not in LR_SHAPES: raise ValueError(f'lr_shape {shape!r}: expected one of {", ".join(LR_SHAPES)}')
+    warmup = min(warmup, total // 2)
     rise = min(1.0, (step + 1) / max(1, warmup))
     if shape == 'cosine': return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warmup) / max(1, total - warmup))))
     return rise * min(1.0, (total - step) / (decay_share * total)) if decay_share > 0 else rise

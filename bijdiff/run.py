@@ -132,6 +132,16 @@ class RunFolder:
         there = self.config()
         if config.keys() - there.keys(): write_json(self.path / 'config.json', {**config, **there})
 
+    @contextmanager
+    def preparing(self, config: dict, free: tuple[str, ...] = ()):
+        """`adopt` within the block, for good if it ends well, or is cut off. If it raises, and it was here that the run began, nothing has begun."""
+        new = not self.config()
+        self.adopt(config, free)
+        try: yield
+        except Exception:
+            if new: (self.path / 'config.json').unlink()
+            raise
+
     def log(self, record: dict):
         """Append `record` (a dict of JSON values with its `step`) to `metrics.jsonl`; a number that is not finite becomes null."""
         with open(self.path / 'metrics.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(_finite(record), allow_nan=False) + '\n')

@@ -185,28 +185,28 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
 def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World):
     say, leads, device = print if progress else lambda text: None, world.rank == 0, world.device
     config = replace(config, branch_dtype=config.branch_dtype or fast_dtype(device))  # a run keeps the precision that it began with, wherever it resumes
-    corpus = load_corpus(config.corpus, block_size=config.block_size, tokenizer=config.tokenizer, words=config.words, seed=config.seed)
-    vocab_size = corpus.tokenizer.vocab_size
-    process = get_process('lefttoright' if config.causal else config.process, config.schedule)
-    for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
-    shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
-    how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, bf16_weights=config.bf16_weights, processes=world.size, shards=world.size if config.shard else 1,
-               time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
-    if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
-    model = build(shape).train()
-    if config.bf16_weights: matrices_in_bfloat16(model)
-    model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
-    shards = Shards(world, Objective(model)) if config.shard else None
-    fused = shape.compile and device.type == 'cuda'
-    optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
-                                 momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards or (Divided(world) if world.size > 1 else None), eight_bit=config.eight_bit)
-    ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
-    threads = thread_count(config, shape, device, world.size)
-    parts = config.accumulation * threads  # of a batch
-    take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, shape, device, world.size), consume=config.compact, shards=shards, threads=threads)
-    total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
-    tokens = config.batch_size * config.block_size  # a step
-    if leads: folder.adopt(config.to_dict(), FREE)
+    with folder.preparing(config.to_dict(), FREE) if leads else nullcontext():
+        corpus = load_corpus(config.corpus, block_size=config.block_size, tokenizer=config.tokenizer, words=config.words, seed=config.seed)
+        vocab_size = corpus.tokenizer.vocab_size
+        process = get_process('lefttoright' if config.causal else config.process, config.schedule)
+        for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
+        shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
+        how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, bf16_weights=config.bf16_weights, processes=world.size, shards=world.size if config.shard else 1,
+                   time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
+        if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
+        model = build(shape).train()
+        if config.bf16_weights: matrices_in_bfloat16(model)
+        model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
+        shards = Shards(world, Objective(model)) if config.shard else None
+        fused = shape.compile and device.type == 'cuda'
+        optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
+                                     momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards or (Divided(world) if world.size > 1 else None), eight_bit=config.eight_bit)
+        ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
+        threads = thread_count(config, shape, device, world.size)
+        parts = config.accumulation * threads  # of a batch
+        take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, shape, device, world.size), consume=config.compact, shards=shards, threads=threads)
+        total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
+        tokens = config.batch_size * config.block_size  # a step
     world.gather(None)  # nobody looks for checkpoints before the folder is rank 0's
 
     step, window, clock = 0, Window(device), Clock()
