@@ -65,23 +65,28 @@ class RunFolder:
         if self.done: return 'done'
         if not (self.path / 'config.json').exists(): return 'new'
         try:
-            with self.lock(): return 'done' if self.done else 'failed' if self.error else 'interrupted'  # it may have ended while we waited
+            if (self.path / '.lock').exists(): os.close(self._locked(os.O_RDONLY, fcntl.LOCK_SH))  # whoever may read may look
         except BlockingIOError: return 'running'
+        return 'done' if self.done else 'failed' if self.error else 'interrupted'  # it may have ended while we waited
+
+    def _locked(self, access, kind) -> int:
+        "A descriptor of the lock, held."
+        fd = os.open(self.path / '.lock', access, 0o666)
+        for patience in reversed(range(5)):  # the kernel needs a moment to bury a killed owner, `status` one to look
+            try:
+                fcntl.flock(fd, kind | fcntl.LOCK_NB)
+                return fd
+            except BlockingIOError:
+                if patience: time.sleep(0.1)
+        owner = os.pread(fd, 200, 0).decode(errors='replace').strip() or 'unknown'
+        os.close(fd)
+        raise BlockingIOError(errno.EWOULDBLOCK, f'run {self.name!r} is being written by another process ({owner}): wait for it, stop it, or choose another run name')
 
     @contextmanager
     def lock(self):
         """Own the folder within the block; raises `BlockingIOError` where a live process does already."""
         self.path.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path / '.lock', os.O_RDWR | os.O_CREAT, 0o666)
-        for patience in reversed(range(5)):  # the kernel needs a moment to bury a killed owner, `status` one to look
-            try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if patience: time.sleep(0.1); continue
-                owner = os.read(fd, 200).decode(errors='replace').strip() or 'unknown'
-                os.close(fd)
-                raise BlockingIOError(errno.EWOULDBLOCK, f'run {self.name!r} is being written by another process ({owner}): '
-                                      'wait for it, stop it, or choose another run name') from None
-            break
+        fd = self._locked(os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         _locks.add(fd)
         try:
             os.ftruncate(fd, 0)
