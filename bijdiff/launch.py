@@ -20,7 +20,7 @@ from . import __version__
 from .folder import project_root
 from .notebook import NotebookError, _cells, declared, find_notebook, notebooks_folder, read_parameters
 from .run import RunFolder
-from .sweep import MEASURES, _found_runs, _span, compare_runs, find_model, launch_run, run_sweep
+from .sweep import MEASURES, _found_runs, _span, compare_runs, find_model, launch_run, list_runs, run_sweep
 
 # %% ../nbs/15_launch.ipynb #f2ac94f7
 def _given(flag: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -84,7 +84,9 @@ def _evaluate(args):
         config = json.loads((run / 'config.json').read_text())
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
-    for key, value in evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=True).items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
+    found = evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=not args.json)
+    if args.json: return print(json.dumps(found, indent=2))
+    for key, value in found.items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 
 def _check(args):
@@ -95,7 +97,9 @@ def _check(args):
 
 
 def _runs(args):
-    if not (found := _found_runs(outputs := project_root() / 'outputs')): return print(f'no run in {outputs}')
+    outputs = project_root() / 'outputs'
+    if args.csv: return print(list_runs(outputs).to_csv(), end='')
+    if not (found := _found_runs(outputs)): return print(f'no run in {outputs}')
     shown = lambda value: '' if value is None else f'{value:.6g}' if isinstance(value, float) else str(value)
     table = [[*found[0]], *([shown(value) for value in run.values()] for run in found)]
     widths = [max(map(len, column)) for column in zip(*table)]
@@ -106,7 +110,9 @@ def _runs(args):
 
 def _compare(args):
     waiting = [run for run in args.runs if not (find_model(run) / 'summary.json').exists()]
-    table = compare_runs([run for run in args.runs if run not in waiting] or args.runs).dropna(axis=1, how='all')
+    done = [run for run in args.runs if run not in waiting] or args.runs
+    if args.csv: return print(compare_runs(done, whole=True).to_csv(), end='')
+    table = compare_runs(done).dropna(axis=1, how='all')
     same = [name for name in table if len(table) > 1 and table[name].map(repr).nunique() == 1]
     apart = table.drop(columns=same)
     if len(table) < 5: print(apart.T.to_string())
@@ -131,7 +137,9 @@ def _plan(args):
     run = TrainConfig.from_dict({**flags, 'batch_size': args.batch, 'block_size': args.block, 'branch_dtype': dtype, 'compile': not args.eager, **given}).filled()
     count = run.gpus or 1
     check_count(run, count)
-    config = denoiser_config(run, args.vocab, torch.device('cpu'))
+    named = re.fullmatch(r'\w+:(\d+)', run.tokenizer or '')
+    vocab = args.vocab or (int(named[1]) if named else 256 if run.tokenizer == 'bytes' else 8192)
+    config = denoiser_config(run, vocab, torch.device('cpu'))
     time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
     how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
@@ -148,7 +156,7 @@ def _plan(args):
     small = gpu and seconds < _SMALLEST
     if small: seconds = _SMALLEST
     print(found.to_pandas().to_string(index=False))
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {args.vocab:,}, on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {vocab:,}, on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small))
     if run.steps: print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
@@ -215,19 +223,21 @@ def parser() -> argparse.ArgumentParser:
     options(v, corpus=(str, 'default the one that it was trained on'), split=('valid', 'train, valid or test'), draws=(1, 'corruptions of each block'), samples=(64, 'texts to draw and judge; 0: none'), steps=(int, 'denoising steps of them; default as many as tokens'), temperature=(1.0, 'of the choice'),
             top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'),
             orders=(0, 'random orders in which 16 blocks get their exact likelihood'), judge=(str, 'a causal run, or a Hugging Face causal model (with the package transformers), for generation perplexity'), seed=(0, 'of masks and draws'))
+    v.add_argument('--json', action='store_true', help='print a JSON object, and no bar')
     v.add_argument('--novelty', action='store_true', help='compare what it writes with the training text')
     v.add_argument('--sliding', action='store_true', help='the bound of the whole split as one running text, too')
     v.add_argument('--calibrated', action='store_true', help='the bound with the temperature that is best on the validation split, or on the test split where validation is judged, too')
     model(verb(_check, 'is the trunk of a trained model undone bit for bit?'))
-    verb(_runs, 'list the runs under outputs/')
-    verb(_compare, 'several runs side by side: what sets them apart, and their summaries').add_argument('runs', nargs='+', metavar='RUN')
+    tables = verb(_runs, 'list the runs under outputs/'), verb(_compare, 'several runs side by side: what sets them apart, and their summaries')
+    tables[1].add_argument('runs', nargs='+', metavar='RUN')
+    for v in tables: v.add_argument('--csv', action='store_true', help='as comma-separated values; of compare with all options and measures')
     v = verb(_sweep, 'train once for every combination of values')
     v.add_argument('--run', required=True, help='the beginning of all run names')
     v.add_argument('-g', dest='grid', nargs=2, action='append', required=True, metavar=('NAME', 'V1,V2,...'), help='a parameter and the values that it takes')
     options(v, at_once=(1, 'runs that work at the same time, each on GPUs of its own'))
     parameters(v)
     v = verb(_plan, 'predict memory and time of a configuration')
-    options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default, as for the next two: what the preset trains with'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(8192, 'size of the vocabulary'),
+    options(v, preset=('workstation', 'size of the model'), batch=(int, 'blocks of one step; default, as for the next two: what the preset trains with'), block=(int, 'tokens of a block'), steps=(int, 'length of the run'), vocab=(int, 'size of the vocabulary; default that of the tokenizer that -p names, else 8192'),
             layers=(int, 'instead of that of the preset'), width=(int, 'instead of that of the preset'), heads=(int, 'instead of that of the preset'), memory=(str, 'stored, checkpoint or reversible'),
             branch_dtype=(str, 'arithmetic of the branches: float32 or bfloat16; default what training would take'), denoiser=('bijective', 'or residual'), optimizer=('muon', 'or adamw'), accumulation=(1, 'parts of the batch'), kept_layers=(0, 'as the parameter'), kept_outputs=(int, 'as the parameter; default 12'), time_power=(float, 'as the parameter; default 2, or what fits the corpus that -p names'),
             gpu=(str, 'such as "RTX 4070"; default the one here'), gpus=(1, 'that share the batch'), gib=(float, 'memory of each; default what it has'),

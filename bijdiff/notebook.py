@@ -17,6 +17,7 @@ from configparser import ConfigParser, Error
 from pathlib import Path
 
 from .folder import project_root
+from .run import endings
 
 # %% ../nbs/15a_notebook.ipynb #2c0ef920
 def notebooks_folder() -> Path:
@@ -105,7 +106,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
     """Run `notebook` with `parameters` (names to values) through papermill and keep the executed copy at `output`, whose folder is created.
 
     What it prints is passed on live. `cwd`: the kernel's folder, default the project root. Raises `NotebookError` if a cell fails,
-    `KeyboardInterrupt` if it was stopped by Ctrl-C, and `SystemExit` by SIGTERM."""
+    `KeyboardInterrupt` if it was stopped by Ctrl-C, and `SystemExit` by SIGTERM or SIGHUP."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     output = Path(output)
@@ -119,7 +120,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             print('\nstopping after this step; once more to stop at once, without a checkpoint', file=sys.stderr, flush=True)
             os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
 
-        handlers = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {n: signal.signal(n, interrupt) for n in endings()}
         try:
             # a terminal that does not tell its height would get no bar
             kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
@@ -128,7 +129,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
                                         progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
         except papermill.PapermillExecutionError as e:
             if e.ename == 'KeyboardInterrupt':
-                if asked and asked[0] == signal.SIGTERM: raise SystemExit(128 + signal.SIGTERM) from None
+                if asked and asked[0] != signal.SIGINT: raise SystemExit(128 + asked[0]) from None
                 raise KeyboardInterrupt from None
             raise NotebookError(f'{e.ename}: {e.evalue}'.strip().splitlines()[0].rstrip(': ')) from None
         except DeadKernelError: raise NotebookError(f'the kernel of {Path(notebook).name} died; if the system ran out of memory, use a smaller batch or memory=reversible') from None

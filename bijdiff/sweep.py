@@ -23,7 +23,7 @@ from pathlib import Path
 
 from .folder import project_root
 from .notebook import NotebookError, find_notebook, read_parameters, run_notebook
-from .run import RunFolder, resolve_run
+from .run import RunFolder, endings, resolve_run
 
 # %% ../nbs/15b_sweep.ipynb #c51d9811
 def launch_run(notebook: Path, parameters: dict) -> Path:
@@ -85,8 +85,7 @@ def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[st
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     free, waiting, going, failed = places(count), list(commands.items()), {}, {}
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]  # nohup has it ignored
-    handlers = {n: signal.signal(n, end) for n in heard}
+    handlers = {n: signal.signal(n, end) for n in endings()}
     try:
         while waiting or going:
             while waiting and free:
@@ -131,12 +130,11 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     parameters, notebook = parameters or {}, find_notebook('train')
     if both := next((k for k in grid if k in parameters), None): raise ValueError(f'{both} is swept, and {parameters[both]!r} in all runs: leave out one of these')
     runs = {run: read_parameters(notebook, parameters | point | {'run': run}) for run, point in sweep_runs(name, grid).items()}
-    for run, values in runs.items():
-        if twin := next((other for other in runs if other != run and runs[other] | {'run': run} == values), None): raise ValueError(f'runs {run} and {twin} have the same values: name each but once')
     folders = {run: RunFolder(resolve_run(run)) for run in runs}
-    for run, values in runs.items():
-        config = TrainConfig.from_dict(values)
-        folders[run].compare(config.filled(folders[run].began()).to_dict(), FREE)
+    meant = {run: TrainConfig.from_dict(values).filled(folders[run].began()).to_dict() for run, values in runs.items()}
+    for run, config in meant.items():
+        if twin := next((other for other in runs if other != run and meant[other] | {'run': run} == config), None): raise ValueError(f'runs {run} and {twin} would be the same: name each value but once')
+        folders[run].compare(config, FREE)
     todo, failed = {run: values for run, values in runs.items() if not folders[run].done}, {}
     if at_once != 1:
         words = lambda values: [word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v))]
@@ -156,8 +154,8 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     return table[[c for c in (*grid, *MEASURES) if c in table]], failed
 
 
-def compare_runs(runs: list[str]):
-    """What sets `runs` (names or paths) apart, and their summaries, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
+def compare_runs(runs: list[str], whole: bool = False) -> 'pandas.DataFrame':
+    """What sets `runs` (names or paths) apart, or, as a `whole`, all of their options, and their summaries, one row each, called by the name of its folder where only one bears it; raises `FileNotFoundError` for a run that is not done."""
     import pandas as pd
     summaries, options, names = {}, {}, [Path(run).name for run in runs]
     for run, name in zip(runs, names):
@@ -165,7 +163,7 @@ def compare_runs(runs: list[str]):
         if not (path / 'summary.json').exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
         summaries[key], options[key] = json.loads((path / 'summary.json').read_text()), RunFolder(path).config()
     summaries, options = (pd.DataFrame.from_dict(rows, orient='index').drop(columns='run', errors='ignore') for rows in (summaries, options))
-    apart = [name for name in options if name not in summaries and options[name].map(repr).nunique() > 1]
+    apart = [name for name in options if name not in summaries and (whole or options[name].map(repr).nunique() > 1)]
     return options[apart].join(summaries).rename_axis('run')
 
 

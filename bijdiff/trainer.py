@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from . import __version__
 from .checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
 from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, thread_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
@@ -37,7 +39,7 @@ from .objective import nelbo, training_batch
 from .optim import Ema, build_optimizer, lr_scale, matrices_in_bfloat16
 from .parallel import Divided, World, run_workers
 from .plan import advise, plan, remedies
-from .run import RunFolder, resolve_run
+from .run import RunFolder, endings, resolve_run
 from .sampler import Trace, sample
 from .shard import Shards
 from .step import Objective, Outcome, TrainingStep
@@ -105,12 +107,12 @@ class Clock:
 # %% ../nbs/14_trainer.ipynb #d7394849
 @contextmanager
 def requests():
-    """Within the block SIGINT and SIGTERM fill the list that it gives, instead of ending the process; the second one raises `KeyboardInterrupt`."""
+    """Within the block the signals of `endings` fill the list that it gives, instead of ending the process; the second one raises `KeyboardInterrupt`."""
     asked = []
     def ask(number, frame):
         if asked: raise KeyboardInterrupt
         asked.append(number)
-    try: before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try: before = {s: signal.signal(s, ask) for s in endings()}
     except ValueError: before = {}  # only the main thread may
     try: yield asked
     finally:
@@ -280,7 +282,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                         trace = _sample(judged, config, 4)
                         _keep_samples(folder, f'step-{step}', trace)
                 del judged  # which may be whole, on a GPU that has parts
-                if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr)
+                if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr, blocks=min(config.eval_blocks, len(corpus.valid)), draws=1)
                 if drawn: report('samples', distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, vocab_size))
             stop = max(world.gather(asked[0] if asked else 0))
             if step % config.checkpoint_every == 0 or step == total or stop: checkpoint()
@@ -299,7 +301,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     if not leads: return
     if trace is not None: _keep_samples(folder, 'final', trace)
     if not any(r['kind'] == 'valid' and r['step'] == total for r in folder.records()):  # unless this end was reached before, and cut short
-        report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'])
+        report('valid', nelbo=result['nelbo'], stderr=result['nelbo_stderr'], blocks=result['blocks'], draws=result['draws'])
     board.close()
     readings, gpu = [r for r in folder.records() if r['kind'] == 'time'], device.type == 'cuda'
     if config.denoiser == 'bijective': result['lattice_share'] = max((r['lattice_share'] for r in folder.records() if 'lattice_share' in r), default=None)
@@ -308,7 +310,8 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'],
         steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
         peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result, gpus=world.size,
-        device=torch.cuda.get_device_name(device) if gpu else 'cpu', torch=torch.__version__, seed=config.seed))
+        device=torch.cuda.get_device_name(device) if gpu else 'cpu', threads=torch.get_num_threads(), torch=torch.__version__, bijdiff=__version__, seed=config.seed,
+        finished=datetime.now(timezone.utc).isoformat(timespec='seconds')))
 
 
 def _joint(readings: list[dict]) -> dict:
