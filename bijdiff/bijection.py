@@ -30,8 +30,8 @@ class Context:
 
 
 class Bijection(nn.Module):
-    """An invertible map of a pair of streams; `exact` says whether the inverse returns the same bits."""
-    exact = True
+    """An invertible map of a pair of streams; `exact` says whether the inverse returns the same bits, which is for each class to claim, and for `invertibility.check_bijection` to find out."""
+    exact = False
 
     def forward(self, streams: Streams, context: Context | None = None) -> Streams:
         """Map `(x1, x2)`, each `(B, L, D)` float32 on the lattice, to `(y1, y2)`; raises `LatticeOverflow`."""
@@ -118,6 +118,7 @@ class AdditiveCoupling(Bijection):
     a second evaluation, which may read them off instead of computing them.
     Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
+    exact = True
 
     def __init__(self, branch: nn.Module, target: int = 0, lattice: Lattice = Lattice()):
         super().__init__()
@@ -157,6 +158,7 @@ class Permutation(Bijection):
     """Channel `c` of each output stream is channel `index[c]` of the input stream, times `signs[c]`.
 
     `index`: (D,) int64, a permutation of 0..D-1; `signs`: (D,) of ±1, or None for all +1."""
+    exact = True
 
     def __init__(self, index: Tensor, signs: Tensor | None = None):
         super().__init__()
@@ -180,6 +182,7 @@ class LiftedRotation(Bijection):
 
     Within 1.1 lattice steps of the true rotation and exactly invertible; `angles` (D,) is a parameter.
     Source: Calderbank, Daubechies, Sweldens, Yeo 1998, on the lattice."""
+    exact = True
 
     def __init__(self, angles: Tensor, lattice: Lattice = Lattice()):
         super().__init__()
@@ -219,7 +222,6 @@ class AffineCoupling(Bijection):
     """`y[target] = x[target] * exp(s) + b` with `s, b = branch(x[1 - target])`; exact in real numbers, not in bits.
 
     `branch` returns (B, L, 2D): log-scales, softly clamped to ±`clamp`, then shifts. Source: Dinh et al. 2016, eq. 7."""
-    exact = False
 
     def __init__(self, branch: nn.Module, target: int = 0, clamp: float = 2.0):
         super().__init__()

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .bijection import _Tap, displace
 from .chain import random_bits, uniform
@@ -71,6 +72,7 @@ class _RMS(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         y, r = ctx.saved_tensors
         return (g - y * (g * y).mean(-1, keepdim=True)) * r
@@ -197,6 +199,7 @@ class _Softmax(torch.autograd.Function):
         return p @ v
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         q, k, v, p = ctx.saved_tensors
         g = g.contiguous()
@@ -235,6 +238,7 @@ class _Known(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         h, w = ctx.saved_tensors
         return g @ w, g.flatten(0, -2).T @ h.flatten(0, -2), None

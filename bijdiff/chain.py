@@ -142,12 +142,21 @@ class Chain(Bijection):
         for part in self.parts:
             streams = part(streams, replace(context, tape=tape))
             yield streams
+        before = self._generators(streams[0])
         for i, b in enumerate(() if self.parts else self.bijections, self.first):
             params = list(b.parameters())
             recompute = self.memory != 'stored' and (tape is None or i <= tape.last) and torch.is_grad_enabled() and any(t.requires_grad for t in (*streams, context.cond, *params) if t is not None)
             if recompute: streams = _Recompute.apply(b, context, tape, i, *streams, context.cond, *params)
             else: streams = b(tuple(map(_node, streams)), context if context.cond is None else replace(context, cond=_node(context.cond)))
             yield streams
+        if before is not None and not torch.equal(before, self._generators(streams[0])):
+            raise RuntimeError(f'a bijection of this chain drew random numbers, which memory={self.memory!r} would draw anew when it computes it again: let what is random, such as dropout, follow from context.key, or use memory="stored"')
+
+    def _generators(self, x: Tensor) -> Tensor | None:
+        "Where the generator stands that a bijection with modules of other people might draw from in a pass that is to be computed again; `None` where there is nothing to fear, or a recording that would not let us look."
+        if self.memory == 'stored' or not torch.is_grad_enabled() or x.is_cuda and torch.cuda.is_current_stream_capturing(): return None
+        if all(type(m).__module__.startswith('bijdiff.') or type(m) is nn.ModuleList for m in self.modules()): return None
+        return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
 
     def forward(self, streams, context=None):
         """The composition at `(x1, x2)`, each `(B, L, D)`. Without a guard in the context the input is checked to lie on the

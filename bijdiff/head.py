@@ -11,6 +11,7 @@ import functools
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .branch import _compiled
 from .noise import Absorbing, LeftToRight
@@ -49,6 +50,7 @@ class _Head(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, g):
         d_hidden, d_head = ctx.saved_tensors
         return None, None, None, None if d_hidden is None else (g * d_hidden).to(ctx.dtype), None if d_head is None else g * d_head, *[None] * ctx.rows
@@ -112,7 +114,7 @@ def head_loss(process, hidden: Tensor, head: Tensor, noisy: Tensor, target: Tens
     logits at once (default at most `chunk_rows`, in equal parts). `compile`: fuse what follows the logits."""
     limit = chunk or chunk_rows(len(head))
     parts = max(1, -(-len(hidden) // limit))
-    fused = compile and triton and hidden.is_cuda and isinstance(process, (Absorbing, LeftToRight))
+    fused = compile and triton and hidden.is_cuda and type(process) in (Absorbing, LeftToRight)
     score = _cross_entropy if fused else _by_autograd(process, compile)
     with torch.autocast(hidden.device.type, enabled=False):
         return _Head.apply(score, dtype, chunk or max(1, -(-len(hidden) // parts)), hidden, head, noisy, target, weight, t)

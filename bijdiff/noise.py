@@ -8,7 +8,7 @@ __all__ = ['SCHEDULES', 'PROCESSES', 'LogLinear', 'Cosine', 'Polynomial', 'Absor
 
 # %% ../nbs/05_noise.ipynb #1f143da9
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,13 @@ class Polynomial:
 SCHEDULES = dict(loglinear=LogLinear, cosine=Cosine, polynomial=Polynomial)
 
 # %% ../nbs/05_noise.ipynb #ea32d925
+def _named(part, table: str) -> str:
+    "The name that a process or schedule has in a table of this module."
+    found = next((name for name, kind in globals()[table].items() if type(part) is kind), None)
+    if found is None: raise ValueError(f'{type(part).__name__} has no name by which it could be saved: give it one, bijdiff.noise.{table}["name"] = {type(part).__name__}, before it is saved and wherever it is loaded')
+    return found
+
+
 @dataclass(frozen=True)
 class _Process:
     "Tokens replaced by a mask or by a uniform token (a share `uniform_share` of the replacements)."
@@ -106,10 +113,9 @@ class _Process:
         return joint / joint.sum(-1, keepdim=True)
 
     def to_dict(self) -> dict:
-        """`{'name', 'schedule', ...}`: what `get_process` takes."""
+        """`{'name', 'schedule', ...}`: what `get_process` takes. Raises `ValueError` for a process or schedule of your own that is not in `PROCESSES` or `SCHEDULES`."""
         own = {k: v for k, v in asdict(self).items() if k != 'schedule'}
-        schedule = next(k for k, v in SCHEDULES.items() if isinstance(self.schedule, v))
-        return dict(name=type(self).__name__.lower(), schedule=schedule, **asdict(self.schedule), **own)
+        return dict(name=_named(self, 'PROCESSES'), schedule=_named(self.schedule, 'SCHEDULES'), **asdict(self.schedule), **own)
 
 
 @dataclass(frozen=True)
@@ -168,12 +174,16 @@ class LeftToRight:
 PROCESSES = dict(absorbing=Absorbing, uniform=Uniform, hybrid=Hybrid, lefttoright=LeftToRight)
 
 
-def get_process(name: str = 'absorbing', schedule: str = 'loglinear', power: float | None = None, share: float | None = None):
-    """A corruption process by name; `power` belongs to the polynomial schedule, `share` to the hybrid process, and `lefttoright` uses no schedule. Raises `ValueError`."""
+def get_process(name: str = 'absorbing', schedule: str = 'loglinear', **values: float | None):
+    """A corruption process by name. `values` are fields of the process or of the schedule, such as `share` of hybrid and `power` of polynomial; `None` leaves the default. Raises `ValueError`, also for one that neither has (`lefttoright` uses no schedule)."""
     if name not in PROCESSES: raise ValueError(f'process {name!r}: expected one of {", ".join(PROCESSES)}')
     if schedule not in SCHEDULES: raise ValueError(f'schedule {schedule!r}: expected one of {", ".join(SCHEDULES)}')
-    if power is not None and (schedule != 'polynomial' or name == 'lefttoright'): raise ValueError(f'power {power}: process {name!r} with schedule {schedule!r} has none: leave it unset')
-    if share is not None and name != 'hybrid': raise ValueError(f'share {share}: process {name!r} has none: leave it unset, or choose hybrid')
-    if name == 'lefttoright': return LeftToRight()
-    timing = SCHEDULES[schedule](*([] if power is None else [power]))
-    return PROCESSES[name](timing, *([] if share is None else [share]))
+    values = {k: v for k, v in values.items() if v is not None}
+
+    def made(kind, **parts):
+        own = {f.name: values.pop(f.name) for f in fields(kind) if f.name in values}
+        return kind(**parts, **own)
+
+    process = made(PROCESSES[name], **(dict(schedule=made(SCHEDULES[schedule])) if any(f.name == 'schedule' for f in fields(PROCESSES[name])) else {}))
+    for k, v in values.items(): raise ValueError(f'{k} {v}: process {name!r} with schedule {schedule!r} has none: leave it unset')
+    return process

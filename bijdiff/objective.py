@@ -78,7 +78,7 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
     v = torch.frac(uniform(seed, _TIME, epoch) + rank.double() * _PHI)
     t, slope = t_min + (1 - t_min) * v**time_power, (1 - t_min) * time_power * v**(time_power - 1)
     u = uniform(seed, _NOISE, epoch[:, None], rank[:, None], torch.arange(l))
-    if isinstance(process, Absorbing):
+    if type(process) is Absorbing:  # and not a process of another law, derived from it
         n = ((1 - process.schedule.alpha(t)) * l).long().clamp(max=l - 1) + 1
         batch = _masked(tokens, n, -process.schedule.alpha_prime(t) * slope / b, u, process, vocab_size)
     else:
@@ -131,7 +131,7 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
     b, l = tokens.shape
     place = torch.frac(uniform(seed, _EVAL, draw) + index.double() * _PHI)                   # stratified over (0, 1)
     u = uniform(seed, _EVAL, draw, index[:, None], torch.arange(l))
-    if isinstance(process, Absorbing):
+    if type(process) is Absorbing:  # and not a process of another law, derived from it
         u[:, :context], l = 2, l - context
         n = (place * l).long() + 1
         return _masked(tokens, n, torch.ones(b), u, process, vocab_size), place
@@ -140,11 +140,16 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
     return replace(batch, weight=batch.weight * b), place
 
 
+def _process_of(model):
+    "The process that a model belongs to."
+    return LeftToRight() if model.config.causal else get_process(**getattr(model, 'process', {}))
+
+
 @torch.no_grad()
 def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, classes=None, context: int = 0, progress: bool = False) -> Estimate:
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
-    `process`: default absorbing, or the exact left-to-right likelihood of a causal model, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
+    `process`: default that of the model, absorbing where it names none; a causal model has the exact left-to-right likelihood, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
     `context`: so many tokens at the beginning of each block are given, and not counted (absorbing noise).
     `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
@@ -154,11 +159,11 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     expect(int, 1, draws=draws)
     expect(int, 1, optional=True, batch_size=batch_size)
     check_tokens(blocks, c.vocab_size, 'the blocks')
-    process = process or (LeftToRight() if c.causal else Absorbing())
+    process = process or _process_of(model)
     if isinstance(process, LeftToRight): draws = 1
     if classes is not None and len(classes) != c.vocab_size: raise ValueError(f'classes of {len(classes)} tokens: expected one for each of the {c.vocab_size}')
     if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
-    if context and not isinstance(process, Absorbing): raise ValueError(f'context {context}: what is given is never noisy, which {process} does not know: leave context unset')
+    if context and type(process) is not Absorbing: raise ValueError(f'context {context}: what is given is never noisy, which {process} does not know: leave context unset')
     if not 0 <= context < blocks.shape[1]: raise ValueError(f'context {context}: expected 0 to {blocks.shape[1] - 1}, so that something of a block is left to predict')
     if not len(blocks): raise ValueError('no blocks to evaluate: pass at least one, or lower block_size')
     member = None if classes is None else F.one_hot(torch.as_tensor(classes).long()).float().to(model.device)
@@ -188,9 +193,9 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
     """The bound of a `text` `(N,)` of ids longer than a block, in nats per token: a window moves over it by `stride` tokens (default half a block), and each time the new ones are predicted from the others.
 
     `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
-    text, l, process = torch.as_tensor(text), model.config.block_size, LeftToRight() if model.config.causal else get_process(**model.process)
+    text, l, process = torch.as_tensor(text), model.config.block_size, _process_of(model)
     if stride is None: stride = max(1, l // 2)
-    if not isinstance(process, Absorbing): raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
+    if type(process) is not Absorbing: raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
     expect(int, 1, l, stride=stride)
     if text.ndim != 1 or text.is_floating_point() or len(text) < l: raise ValueError(f'a text of shape {tuple(text.shape)} and type {text.dtype}: expected ids (N,), at least a block of {l}: for shorter ones, see nelbo')
     text = text.long()
