@@ -132,7 +132,7 @@ class AdditiveCoupling(Bijection):
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
             leaf = lambda x: x if wanted and x.requires_grad else (x.clone() if x.is_inference() else x.detach()).requires_grad_()
             pair, sign = (leaf(goal).contiguous(), leaf(_node(source)).contiguous()), _sign(sign, device)
-            if hasattr(self.branch, 'displace'):
+            if hasattr(self.branch, 'displace') and not (self.branch._forward_hooks or self.branch._forward_pre_hooks):  # which hang on plain calls
                 y, reach, tap, *kept = self.branch.displace(*pair, sign, self.lattice, context, *kept)
                 passed = _Pass.apply(source.detach(), tap) if wanted else _node(source)
             else: (y, reach), passed = displace(pair[0], self.branch(pair[1], context), sign, self.lattice), _node(source)

@@ -202,10 +202,11 @@ class _Softmax(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g):
         q, k, v, p = ctx.saved_tensors
-        g = g.contiguous()
-        s = g @ v.mT
-        torch.ops.aten._softmax_backward_data.out(s, p, -1, p.dtype, grad_input=s)
-        return s @ k * ctx.scale, s.mT @ q, p.mT @ g, None, None
+        with torch.autocast('cpu', enabled=False):  # whoever calls backward within one
+            g = g.contiguous()
+            s = g @ v.mT
+            torch.ops.aten._softmax_backward_data.out(s, p, -1, p.dtype, grad_input=s)
+            return s @ k * ctx.scale, s.mT @ q, p.mT @ g, None, None
 
 
 def _mix(q, k, v, mask, causal, scale):

@@ -114,7 +114,7 @@ class _Denoiser(nn.Module):
         if config.kind != self.kind: raise ValueError(f'kind {config.kind!r} in {type(self).__name__}: use build(config)')
         self.config, self.mask_id = config, config.vocab_size
         self.tokenizer: Tokenizer | None = None
-        self.process: dict = dict(name='absorbing', schedule='loglinear')
+        self.process: dict = dict(name='lefttoright') if config.causal else dict(name='absorbing', schedule='loglinear')
         self.table = nn.Parameter(0.5 * torch.randn(config.vocab_size + 1, config.width))
         self.gain = nn.Parameter(torch.ones(config.width))
         self.head_weight = None if config.tied else nn.Parameter(torch.randn(config.vocab_size, config.width) / config.width)
@@ -378,7 +378,8 @@ def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) ->
     _intact(folder, weights)
     try: saved = json.loads((folder / 'config.json').read_text())
     except ValueError as e: raise ValueError(f'{folder / "config.json"} is damaged ({e}): use an earlier checkpoint') from None
-    if not isinstance(saved, dict) or not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint yet: wait for its first, or pass a checkpoint folder')
+    if not isinstance(saved, dict): raise ValueError(f'{folder / "config.json"} is damaged (it holds {type(saved).__name__}): use an earlier checkpoint')
+    if not isinstance(saved.get('denoiser'), dict): raise FileNotFoundError(f'{folder} has no checkpoint' + (': the run failed, as bijdiff runs tells' if (folder / 'error.json').exists() else ' yet: wait for its first, or pass a checkpoint folder'))
     if not isinstance(saved.get('process'), dict): raise ValueError(f'{folder / "config.json"} names no process: use an earlier checkpoint')
     if changes.get('memory', 'reversible') != 'reversible': changes.setdefault('kept_layers', 0)
     try: model = build(DenoiserConfig.from_dict({**saved['denoiser'], **changes}))

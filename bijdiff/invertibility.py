@@ -125,7 +125,7 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
         context = model.context(tokens, t, cond, key=seed)
         report.rows += _round_trips(model.trunk, model.embed(tokens), 'as they are', context)
     for scale in scales:
-        other = copy.deepcopy(model).draw_weights(scale, seed)
+        other = copy.deepcopy(model).requires_grad_().draw_weights(scale, seed)
         with torch.no_grad(): report.rows += _round_trips(other.trunk, other.embed(tokens), f'drawn x {scale:g}', context)
         if gradients and not report.gradients:
             report.compare(gradients_by_memory(other, tokens.clamp_max(model.config.vocab_size - 1), seed))

@@ -109,9 +109,12 @@ def _evaluating(model):
     "Within the block the model is in evaluation mode."
     if not model.training: yield
     else:
+        frozen = [m for m in model.modules() if not m.training] if isinstance(model, torch.nn.Module) else []  # stay as they are
         model.eval()
         try: yield
-        finally: model.train()
+        finally:
+            model.train()
+            for m in frozen: m.training = False
 
 
 def _estimate(values: Tensor, strata: Tensor) -> Estimate:
@@ -135,9 +138,10 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
         u[:, :context], l = 2, l - context
         n = (place * l).long() + 1
         return _masked(tokens, n, torch.ones(b), u, process, vocab_size), place
-    noisy = process.corrupt(tokens, place, u, vocab_size)
-    batch = _batch(tokens, noisy, place, process, vocab_size)
-    return replace(batch, weight=batch.weight * b), place
+    if isinstance(process, LeftToRight): t, slope = place, torch.ones(b)
+    else: t, slope = place**2, 2 * place  # weights go like 1/t where a share t of the tokens has them: drawn evenly, times would leave the variance infinite
+    batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
+    return replace(batch, weight=batch.weight * b * slope.float().repeat_interleave(l)[batch.index]), place
 
 
 def _process_of(model):
@@ -182,7 +186,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
             for at, target, weight in zip(batch.index.split(chunk), batch.target.split(chunk), batch.weight.split(chunk)):
                 row = at // tokens.shape[1]
                 logits = model.logits(hidden[at])
-                if member is not None: logits, target = (logits.softmax(-1) @ member).clamp_min(1e-30).log(), member[target].argmax(1)
+                if member is not None: logits, target = (logits.softmax(-1) @ member.to(logits)).clamp_min(1e-30).log(), member[target].argmax(1)
                 total.index_add_(0, row, (weight * process.row_loss(logits, batch.noisy.flatten()[at], target, batch.t[row])).double())
             values[d, i:i + len(tokens)] = total.cpu()
             strata[d, i:i + len(tokens)] = place

@@ -6,6 +6,7 @@
 __all__ = ['read_prompt', 'start_tokens', 'denoise', 'sample']
 
 # %% ../nbs/08_sampler.ipynb #53f88441
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -285,7 +286,8 @@ class _Run:
                 outer = replace(inner, number=base + inner.number, steps=len(ends) * each, tokens=tokens, rows=rows, columns=columns, confidence=confidence, candidates=Candidates(*best),
                                 passes=passes + inner.passes, fixed=~free)
                 yield outer
-                tokens = outer.tokens
+                tokens, free = outer.tokens, free & ~outer.fixed
+                inner.fixed |= outer.fixed[:, begin:end]
                 filled(begin)
                 inner.tokens.copy_(tokens[:, begin:end])
             base, passes = base + each, passes + inner.passes
@@ -317,10 +319,15 @@ class _Run:
         def asks(masked, rate): return bool(masked.any() and (order.score or masked.sum() * rate > 8))
 
         yield (step := Step(0, steps, 1.0, tokens, *nothing, 0, ~free, vocab_size, model.tokenizer))
-        for number in tqdm(range(1, steps + 1), 'denoising', disable=not self.progress, leave=False, delay=2):
-            tokens, t, s = step.tokens.clone(), grid[number - 1], grid[number]
+        for number in (bar := tqdm(itertools.count(1), 'denoising', steps, disable=not self.progress, leave=False, delay=2)):
+            tokens = step.tokens.clone()
             masked, edited = tokens == vocab_size, tokens != before
-            chances[edited] = torch.nan
+            if order.one_by_one and most == math.inf and (last := number - 1 + int(masked.sum(1).max())) > steps:  # masks were put in
+                steps = bar.total = last
+                grid, ahead = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps, None
+            if number > steps: return
+            t, s, free = grid[number - 1], grid[number], free & ~step.fixed
+            chances[edited | step.fixed] = torch.nan
             if edited.any() and not 0 <= tokens.min() <= tokens.max() <= vocab_size:
                 raise ValueError(f'step {number - 1}: ids from {tokens.min()} to {tokens.max()} were put into a text: expected 0 to {vocab_size - 1}, or the mask {vocab_size}')
             if not reveals and edited.any():
@@ -380,7 +387,7 @@ def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int 
            block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Trace:
     """Texts from `model`, as a `Trace`: all steps of `denoise`, which has the same arguments and errors."""
     settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal,
-                    remask=remask and asdict(remask), block=block, seed=seed, first=first, batch_invariant=batch_invariant)
+                    remask=asdict(remask) if isinstance(remask, Remask) else None, block=block, seed=seed, first=first, batch_invariant=batch_invariant)
     stream = denoise(model, batch_size=batch_size, length=length, steps=steps, sampler=sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal, prompt=prompt,
                      cond=cond, remask=remask, block=block, seed=seed, candidates=candidates, first=first, batch_invariant=batch_invariant, progress=progress)
     return Trace.collect(stream, settings)

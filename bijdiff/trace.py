@@ -39,7 +39,7 @@ class Step:
     confidence: Tensor     # (N,) float32, the model's probability of the token chosen; NaN where it was edited in
     candidates: Candidates # (N, k)
     passes: int            # forward passes so far
-    fixed: Tensor          # (B, L) bool, given by the prompt
+    fixed: Tensor          # (B, L) bool, given by the prompt, or set by the caller, and not to be drawn
     mask_id: int
     tokenizer: Tokenizer | None = None
 
