@@ -91,7 +91,7 @@ class TrainConfig:
     decay_share: float = _option(0.5, 'last share of the run in which flat-decay falls to zero')
     clip: float = _option(1.0, 'largest norm of the gradient; 0: no limit')
     ema: float | None = _option(None, 'decay of the averaged weights; 0: none; None: as the preset says')
-    seed: int = _option(0, 'of weights, order, corruption and samples')
+    seed: int = _option(0, 'of weights, order, corruption and samples, and of all text of a grammar, that of validation too')
     # watched how
     log_every: int | None = _option(None, 'steps between two lines of metrics; None: as the preset says')
     eval_every: int | None = _option(None, 'steps between two validations; 0: only at the end; None: as the preset says')

@@ -157,7 +157,8 @@ class RunFolder:
         path = self.path / 'metrics.jsonl'
         if not path.exists(): return []
         lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
-        return [json.loads(line) for line in lines[:-1]]  # a whole record ends its line
+        try: return [json.loads(line) for line in lines[:-1]]  # a whole record ends its line
+        except ValueError as e: raise ValueError(f'{path} is damaged ({e}): restore it, or delete the lines that are no JSON objects') from None
 
     def metrics(self) -> 'pandas.DataFrame':
         """The records as a table, one row each."""

@@ -39,7 +39,11 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
     if folder.done: print(f'run {folder.name!r} is done: {folder.path}')
     else:
-        new = not folder.path.exists()
+        new = not parameters.get('run') or not folder.path.exists()
+        while not parameters.get('run'):  # the name is ours when the folder is
+            try: folder.path.mkdir(parents=True)
+            except FileExistsError: folder = RunFolder(resolve_run(label=config.preset))
+            else: break
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
         except NotebookError as e:
             if new:
@@ -163,6 +167,7 @@ def compare_runs(runs: list[str], whole: bool = False) -> 'pandas.DataFrame':
         if not (path / 'summary.json').exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
         summaries[key], options[key] = json.loads((path / 'summary.json').read_text()), RunFolder(path).config()
     summaries, options = (pd.DataFrame.from_dict(rows, orient='index').drop(columns='run', errors='ignore') for rows in (summaries, options))
+    for name in set(summaries) & set(options): summaries[name] = summaries[name].where(summaries[name].notna(), options[name])  # a setting that had nothing to measure
     apart = [name for name in options if name not in summaries and (whole or options[name].map(repr).nunique() > 1)]
     return options[apart].join(summaries).rename_axis('run')
 
@@ -171,17 +176,20 @@ def _found_runs(outputs: Path) -> list[dict]:
     "What `list_runs` tells, as a dict for each run."
     found = []
     for path in sorted((p.parent for p in outputs.glob('*/config.json')), key=lambda p: (p / 'config.json').stat().st_mtime):
-        folder, last = RunFolder(path), {}
-        for record in folder.records(): last |= record
-        config = folder.config()
-        found.append(dict(run=path.name, status=folder.status, preset=config.get('preset'), corpus=config.get('corpus'), step=last.get('step'), steps=config.get('steps'), nelbo=last.get('nelbo')))
+        folder, last, config, result = RunFolder(path), {}, {}, {}
+        try:
+            for record in folder.records(): last |= record
+            config, status = folder.config(), folder.status
+            if status == 'done': result = folder.summary()
+        except ValueError: status = 'damaged'
+        found.append(dict(run=path.name, status=status, preset=config.get('preset'), corpus=config.get('corpus'), step=last.get('step'), steps=config.get('steps') or result.get('steps'), loss=last.get('loss'), nelbo=result.get('nelbo', last.get('nelbo'))))
     return found
 
 
 def list_runs(outputs: Path) -> 'pandas.DataFrame':
-    """The runs below the folder `outputs`, oldest first: `status` (new, running, interrupted, failed or done), `preset`, `corpus`, `step` of `steps`, the last validation `nelbo` (nats per token)."""
+    """The runs below the folder `outputs`, oldest first: `status` (running, interrupted, failed, done, or damaged where a file cannot be read), `preset`, `corpus`, `step` of `steps`, the last training `loss`, and `nelbo`, of some validation text, or where the run is done of all (nats per token)."""
     import pandas as pd
-    return pd.DataFrame(_found_runs(outputs), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'nelbo']).set_index('run')
+    return pd.DataFrame(_found_runs(outputs), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'loss', 'nelbo']).set_index('run')
 
 
 def find_model(name: str) -> Path:
