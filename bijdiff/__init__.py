@@ -15,6 +15,7 @@ _home = {
     "load_corpus": "corpus", "nelbo": "objective", "evaluate": "metrics", "check_invertibility": "invertibility",
     "sample": "sampler", "denoise": "sampler", "Trace": "sampler",
     "train": "trainer", "TrainConfig": "trainer",
+    "list_runs": "sweep", "compare_runs": "sweep",
     "DenoisingPlayer": "dashboard",
 }
 __all__ = sorted(_home)
