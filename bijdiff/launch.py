@@ -19,7 +19,7 @@ from pathlib import Path
 from . import __version__
 from .folder import project_root
 from .notebook import NotebookError, _cells, declared, find_notebook, notebooks_folder, read_parameters
-from .run import RunFolder
+from .run import RunFolder, _finite
 from .sweep import MEASURES, _found_runs, _span, compare_runs, find_model, launch_run, list_runs, run_sweep
 
 # %% ../nbs/15_launch.ipynb #f2ac94f7
@@ -85,7 +85,7 @@ def _evaluate(args):
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
     found = evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=not args.json)
-    if args.json: return print(json.dumps(found, indent=2))
+    if args.json: return print(json.dumps(_finite(found), indent=2))
     for key, value in found.items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
 
 

@@ -146,7 +146,7 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
 
 def _process_of(model):
     "The process that a model belongs to."
-    return LeftToRight() if model.config.causal else get_process(**getattr(model, 'process', {}))
+    return LeftToRight() if model.config.causal else get_process(**(getattr(model, 'process', None) or {}))
 
 
 @torch.no_grad()
