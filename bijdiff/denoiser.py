@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .bijection import AdditiveCoupling, Context, Streams
 from .branch import MLP, Attention, _fused, _rms, text_keys
@@ -26,6 +25,7 @@ from .chain import MEMORY, Chain, random_bits
 from .expect import expect
 from .folder import checksum
 from .lattice import Guard, Lattice
+from .lift import _Lift
 from .tokenizer import Tokenizer
 
 # %% ../nbs/04_denoiser.ipynb #75be714d
@@ -230,24 +230,6 @@ class Rewound(NamedTuple):
     tokens: Tensor    # (B, L) int64, the nearest token (or the mask, V)
     distance: Tensor  # (B, L) float32, Euclidean distance of both streams to its embedding
     exact: Tensor     # (B, L) bool, both streams are that embedding, bit for bit
-
-
-def _lifted(tokens, table, lattice):
-    x = lattice.snap(F.embedding(tokens, table))
-    return x, x.clone()
-
-
-class _Lift(torch.autograd.Function):
-    "Two equal streams of rows of a table, whose gradients meet once, here."
-    @staticmethod
-    def forward(ctx, tokens, table, lattice, compile):
-        ctx.save_for_backward(tokens)
-        ctx.rows = len(table)
-        return _fused(_lifted, compile)(tokens, table, lattice)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, a, b): return None, torch.ops.aten.embedding_dense_backward(a + b, *ctx.saved_tensors, ctx.rows, -1, False), None, None
 
 
 class BijectiveDenoiser(_Denoiser):

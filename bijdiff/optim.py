@@ -18,6 +18,11 @@ from torch import Tensor, nn
 from .chain import random_bits
 from .eight_bit import eight_bit_adamw
 
+try:
+    import triton
+    import triton.language as tl
+except ImportError: triton = None
+
 # %% ../nbs/11_optim.ipynb #42654305
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al. 2024
 
@@ -25,29 +30,66 @@ COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al. 2024
 def _fast(device): return torch.float32 if device.type == 'cpu' else torch.bfloat16
 
 # %% ../nbs/11_optim.ipynb #dc43933e
+if triton:
+    @triton.jit
+    def _symmetric_kernel(x, y, out, size, inner, x_batch, x_row, x_column, y_batch, y_row, y_column, a, b, c, POLYNOMIAL: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr):
+        i, j, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+        if i <= j:
+            rows, columns, k = i * TILE + tl.arange(0, TILE), j * TILE + tl.arange(0, TILE), tl.arange(0, STEP)
+            left = x + batch * x_batch + rows[:, None] * x_row + k[None, :] * x_column
+            right = y + batch * y_batch + k[:, None] * y_row + columns[None, :] * y_column
+            total = tl.zeros((TILE, TILE), tl.float32)
+            for _ in range(0, inner, STEP):
+                total = tl.dot(tl.load(left), tl.load(right), total)
+                left += STEP * x_column
+                right += STEP * y_row
+            if POLYNOMIAL:
+                known = tl.load(x + batch * x_batch + rows[:, None] * x_row + columns[None, :] * x_column)
+                total = c * total + b * known + tl.where(rows[:, None] == columns[None, :], a, 0.0)
+            at, tile = out + batch * size * size, total.to(out.dtype.element_ty)
+            tl.store(at + rows[:, None] * size + columns[None, :], tile)
+            if i < j: tl.store(at + columns[:, None] * size + rows[None, :], tl.trans(tile))
+
+
+def _symmetric_by_kernel(x, y, coefficients, tile=128, step=32):
+    (n, size, inner), (a, b, c) = x.shape, coefficients or (0.0, 0.0, 1.0)
+    out = x.new_empty(n, size, size)
+    _symmetric_kernel[(size // tile, size // tile, n)](x, y, out, size, inner, *x.stride(), *y.stride(), a, b, c, POLYNOMIAL=coefficients is not None, TILE=tile, STEP=step, num_warps=8, num_stages=4)
+    return out
+
+
+def _symmetric(x: Tensor, y: Tensor, coefficients: tuple[float, float, float] | None = None) -> Tensor:
+    "The products `x @ y` of batches (N, n, m) and (N, m, n), which must be symmetric; with coefficients (a, b, c) `a + b x + c x @ y`."
+    if triton and x.dtype == torch.bfloat16 and x.is_cuda and x.shape[1] % 128 == x.shape[2] % 32 == 0: return _symmetric_by_kernel(x, y, coefficients)
+    if coefficients is None: return x @ y
+    a, b, c = coefficients
+    out = torch.baddbmm(x, x, y, beta=b, alpha=c)
+    out.diagonal(dim1=-2, dim2=-1).add_(a)
+    return out
+
+# %% ../nbs/11_optim.ipynb #8d802db4
 def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
     """The nearly orthogonal matrices with the singular vectors of `x` and singular values near 1.
 
     `x` is one matrix `(rows, columns)` or a batch `(..., rows, columns)`, and so is the result, in `dtype`: where `None`, bfloat16 on an
     accelerator and float32 on a CPU, where bfloat16 products may be emulated. `steps` Newton-Schulz iterations; zero stays zero.
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/."""
-    (a, b, c), shape, tall = COEFFICIENTS, x.shape, x.shape[-2] > x.shape[-1]
+    shape, tall = x.shape, x.shape[-2] > x.shape[-1]
     x = x.reshape(-1, *shape[-2:]).to(dtype or _fast(x.device))
-    square = lambda x: x.mT @ x if tall else x @ x.mT
+    square = lambda x: _symmetric(x.mT, x) if tall else _symmetric(x, x.mT)
     times = lambda polynomial, x: x @ polynomial if tall else polynomial @ x
     gram, product = square(x), None
     size = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).clamp(min=1e-14).rsqrt()[:, None, None]
     size, square_size = size.to(x.dtype), (size**2).to(x.dtype)
     gram = gram * square_size
-    apart = x.dtype.itemsize >= 4 and shape[-2] != shape[-1]
-    for step in range(steps):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        factor = polynomial if step else polynomial * size
-        if apart: product = factor if product is None else polynomial @ product
-        else: x = times(factor, x)
-        if step < steps - 1: gram = polynomial @ gram @ polynomial if apart else square(x)
-    return (times(product, x) if apart else x).reshape(shape)
+    apart = 1 if shape[-2] == shape[-1] else 3 if x.dtype.itemsize < 4 else steps  # steps until x is met
+    for step in range(1, steps + 1):
+        polynomial = _symmetric(gram, gram, COEFFICIENTS)
+        factor = polynomial * size if step == 1 else polynomial
+        product = factor if product is None else _symmetric(polynomial, product)
+        if step % apart == 0 or step == steps: x, product = times(product, x), None
+        if step < steps: gram = square(x) if product is None else _symmetric(_symmetric(polynomial, gram), polynomial)
+    return x.reshape(shape)
 
 # %% ../nbs/11_optim.ipynb #27f03a36
 def _rounded(x: Tensor, count: Tensor) -> Tensor:
@@ -254,7 +296,8 @@ def _approach(averages: list[Tensor], params: list[Tensor], weight: Tensor):
 class Ema:
     """The exponential moving average of a model's parameters, on their device and in float32 (those in bfloat16 hold it rounded while it is swapped in).
 
-    `decay` is its final value; at update n (0-based) min(decay, (1 + n) / (10 + n)) is used. `.averages` maps names to tensors, `.updates` counts. `compile` is for GPUs."""
+    `decay` is its final value; at update n (0-based) d = min(decay, (1 + n) / (10 + n)) is used, to the power of `.stride`, the updates from one look at the weights to the next: 0.01 / (1 - d), or 1 if that is less.
+    `.averages` maps names to tensors, `.updates` counts. `compile` is for GPUs."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999, compile: bool = False):
         if not 0 <= decay < 1: raise ValueError(f'ema {decay}: expected a decay from 0 to below 1, such as 0.999, or None for no average')
@@ -262,23 +305,28 @@ class Ema:
         self.params = dict(model.named_parameters())
         # + 0.0: without negative zeros an update of weight 0 changes no bit
         self.averages = {name: p.detach().float() + 0.0 for name, p in self.params.items()}
-
         self.weight = torch.zeros((), device=next(model.parameters()).device)
         self.fuse = _compiled if compile else lambda f: f
 
-    def update(self, gate: Tensor | None = None):
-        """Move towards the model's weights; where `gate` (0-d bool, on the device) is False, change no bit, without synchronising."""
-        self.set_weight()
-        self.apply(gate)
+    @property
+    def decay_now(self) -> float:
+        """The decay of one update, at this one."""
+        return min(self.decay, (1 + self.updates) / (10 + self.updates))
 
-    def set_weight(self):
-        """Set the weight of the next update."""
-        self.weight.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
+    @property
+    def stride(self) -> int:
+        """Updates from one look at the weights to the next."""
+        return max(1, round(0.01 / (1 - self.decay_now)))
+
+    def update(self, gate: Tensor | None = None):
+        """Count an update and, if it is time to, move towards the model's weights; where `gate` (0-d bool, on the device) is False, change no bit, without synchronising."""
+        if self.updates % self.stride == 0: self.look(gate)
         self.updates += 1
 
     @torch.no_grad()
-    def apply(self, gate: Tensor | None = None):
-        """`update` with the weight that was set: the part of it that runs on the device."""
+    def look(self, gate: Tensor | None = None):
+        """Move towards the model's weights by as much as `stride` updates do."""
+        self.weight.fill_(1 - self.decay_now**self.stride)
         self.fuse(_approach)(list(self.averages.values()), [p.detach() for p in self.params.values()], self.weight if gate is None else gate * self.weight)
 
     @contextmanager

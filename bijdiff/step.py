@@ -81,12 +81,15 @@ class TrainingStep:
     def __call__(self, parts: list[TrainingBatch], scale: float = 1.0) -> Outcome:
         """Take a step at `scale` times the learning rates; `parts` are weighted equally, their gradients summed."""
         self.optimizers.set_scale(scale)
-        if self.ema: self.ema.set_weight()
-        device = self.model.device
-        if not self.record: return self._run([part.to(device) for part in parts])
+        outcome = self._recorded(parts) if self.record else self._run([part.to(self.model.device) for part in parts])
+        if self.ema: self.ema.update(outcome.gate)  # not recorded: it is not in every step
+        return outcome
+
+    def _recorded(self, parts):
         parts = [part.padded(512) for part in parts]
         shape = tuple((part.noisy.shape, len(part.index)) for part in parts)
         if shape in self.recordings: return self._replay(shape, parts)
+        device = self.model.device
         here = [part.to(device) for part in parts]
         self.seen[shape] = self.seen.get(shape, 0) + 1
         if self.seen[shape] <= self.warmup: return self._run(here)
@@ -107,7 +110,6 @@ class TrainingStep:
             norm = torch.stack(self.norms).norm()
             gate = gate & norm.isfinite()
         else: norm, gate = self._update(self.model.parameters(), gate)
-        if self.ema: self.ema.apply(gate)
         return Outcome(loss, norm, gate, peak)
 
     def _in_turn(self, parts, guard):

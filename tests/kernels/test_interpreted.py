@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import triton
 
-from bijdiff import branch, choice, head
+from bijdiff import branch, choice, head, lift, optim
 
 
 class Turn(unittest.TestCase):
@@ -42,6 +42,25 @@ class CrossEntropy(unittest.TestCase):
         torch.testing.assert_close(total, losses.sum().detach())
         torch.testing.assert_close(found[:, :vocab_size], gradient)
         self.assertEqual(found[:, vocab_size:].abs().max(), 0)
+
+
+class Symmetric(unittest.TestCase):
+    def test_products_and_polynomials(self):
+        x = torch.randn(2, 48, 24)
+        for left, right in ((x, x.mT), (x.mT.contiguous().mT, x.mT)):
+            torch.testing.assert_close(optim._symmetric_by_kernel(left, right, None, tile=16, step=8), left @ right)
+        gram = x @ x.mT / 24
+        torch.testing.assert_close(optim._symmetric_by_kernel(gram, gram, (3.0, -2.0, 0.5), tile=16, step=8), 3 * torch.eye(48) - 2 * gram + 0.5 * gram @ gram)
+
+
+class RowSums(unittest.TestCase):
+    def test_runs_short_and_long(self):
+        for count, rows, width in ((1, 5, 6), (64, 3, 24), (150, 40, 130), (200, 2, 5)):
+            with self.subTest(count=count, rows=rows):
+                first, second, tokens = torch.randn(count, width), torch.randn(count, width), torch.randint(rows, (count,))
+                tokens[torch.rand(count) < 0.5] = rows - 1
+                found = lift._row_sums_by_kernel(first, second, tokens, rows, chunk=4)
+                torch.testing.assert_close(found, lift._row_sums(first, second, tokens, rows))
 
 
 class Softmax(unittest.TestCase):
