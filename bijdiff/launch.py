@@ -20,7 +20,7 @@ from . import __version__
 from .folder import project_root
 from .notebook import NotebookError, _cells, declared, find_notebook, notebooks_folder, read_parameters
 from .run import RunFolder, _finite
-from .sweep import MEASURES, _found_runs, _span, compare_runs, find_model, launch_run, list_runs, run_sweep
+from .sweep import MEASURES, _found_runs, _span, compare_runs, find_model, launch_run, list_runs, over_seeds, run_sweep
 
 # %% ../nbs/15_launch.ipynb #f2ac94f7
 def _given(flag: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -46,9 +46,16 @@ def _worker(args):
         train(TrainConfig.from_dict(_parameters(args)), root=args.root, progress=not args.quiet)
 
 
+def _print_means(table, options):
+    if not {'seed', 'nelbo'} <= set(table): return
+    if len(means := over_seeds(table, options)): print(f'\nover seeds, interval ± 95%:\n{means.to_string(index=False)}')
+
+
 def _sweep(args):
-    table, failed = run_sweep(args.run, {name: [v.strip() for v in values.split(',')] for name, values in _given('-g', args.grid).items()}, _given('-p', args.parameters), args.at_once)
+    grid = {name: [v.strip() for v in values.split(',')] for name, values in _given('-g', args.grid).items()}
+    table, failed = run_sweep(args.run, grid, _given('-p', args.parameters), args.at_once)
     if len(table): print(table.to_string())
+    _print_means(table, grid)
     if failed: raise NotebookError(f'{len(failed)} of {len(failed) + len(table)} runs failed: ' + '; '.join(f'{name}: {reason}' for name, reason in failed.items()))
 
 
@@ -101,6 +108,7 @@ def _runs(args):
     if args.csv: return print(list_runs(outputs).to_csv(), end='')
     if not (found := _found_runs(outputs)): return print(f'no run in {outputs}')
     shown = lambda value: '' if value is None else f'{value:.6g}' if isinstance(value, float) else str(value)
+    for run in found: run['left'] = None if (left := run.pop('seconds_left')) is None else _span(left)
     table = [[*found[0]], *([shown(value) for value in run.values()] for run in found)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for row in table: print('  '.join(map(str.ljust, row, widths)).rstrip())
@@ -112,15 +120,15 @@ def _compare(args):
     waiting = [run for run in args.runs if not (find_model(run) / 'summary.json').exists()]
     done = [run for run in args.runs if run not in waiting] or args.runs
     if args.csv: return print(compare_runs(done, whole=True).to_csv(), end='')
-    table = compare_runs(done).dropna(axis=1, how='all')
+    table, options = compare_runs(done).dropna(axis=1, how='all'), {name for run in args.runs for name in RunFolder(find_model(run)).config()}
     same = [name for name in table if len(table) > 1 and table[name].map(repr).nunique() == 1]
     apart = table.drop(columns=same)
     if len(table) < 5: print(apart.T.to_string())
     else:
-        options = {name for run in args.runs for name in RunFolder(find_model(run)).config()}
         best_first = apart.sort_values('nelbo') if 'nelbo' in apart else apart
         print(best_first[[c for c in apart if c in options] + [c for c in MEASURES if c in apart]].to_string())
     if same: print('\n' + textwrap.fill(f'the same in all: {", ".join(f"{name} {table[name].iloc[0]}" for name in same)}', 160))
+    _print_means(apart, options)
     for run in waiting: print(f'{run} is {RunFolder(find_model(run)).status}: it has no summary')
 
 
