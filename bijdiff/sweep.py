@@ -7,6 +7,7 @@ __all__ = ['MEASURES', 'launch_run', 'sweep_runs', 'places', 'run_at_once', 'run
            'list_runs', 'find_model']
 
 # %% ../nbs/15b_sweep.ipynb #f54db9d8
+import ctypes
 import json
 import os
 import re
@@ -83,8 +84,16 @@ def _span(seconds: float) -> str:
     return f'{seconds:.3g} seconds'
 
 
+_prctl = ctypes.CDLL(None).prctl if sys.platform == 'linux' else None
+
+
+def _end_with_parent():
+    "In a process that was just made: have the kernel send it SIGINT when the one that made it is gone, even if by SIGKILL, where the system knows how."
+    if _prctl: _prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
 def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[str], str] = lambda name: 'done') -> dict[str, str]:
-    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back, and when one has ended well, its `result` is told. The rest goes on where one fails; its last line is told then, and returned by its name. Where it is itself ended, by SIGINT, SIGTERM or SIGHUP, it ends all as Ctrl-C would."""
+    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is kept back, and when one has ended well, its `result` is told. The rest goes on where one fails; its last line is told then, and returned by its name. Where it is itself ended, by SIGINT, SIGTERM or SIGHUP, or on Linux by whatever else, all are ended as by Ctrl-C."""
     def end(number, _frame):
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -95,7 +104,7 @@ def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[st
             while waiting and free:
                 (name, words), place, said = waiting.pop(0), free.pop(0), tempfile.TemporaryFile()
                 print(f'{len(commands) - len(waiting)} of {len(commands)}: {name}' + (f', GPU {gpu}' if (gpu := place.get('CUDA_VISIBLE_DEVICES')) else ''), flush=True)
-                going[name] = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **place}, start_new_session=True), place, said, time.monotonic()
+                going[name] = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **place}, start_new_session=True, preexec_fn=_end_with_parent), place, said, time.monotonic()
             time.sleep(0.1)
             for name, (process, place, said, since) in list(going.items()):
                 if process.poll() is None: continue
