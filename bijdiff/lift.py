@@ -68,8 +68,9 @@ def _row_sums_by_kernel(first, second, tokens, rows, chunk=32):
 
 
 def _row_sums(first: Tensor, second: Tensor, tokens: Tensor, rows: int) -> Tensor:
-    "For each of `rows` tokens the sum of `first + second` (..., D) where `tokens` (...) int64 has it: (rows, D)."
-    if triton and first.is_cuda and first.dtype == torch.float32 and tokens.numel(): return _row_sums_by_kernel(first, second, tokens, rows)
+    "For each of `rows` tokens the sum of `first + second` (..., D) where `tokens` (...) int64, from 0 to below `rows`, has it: (rows, D), in their dtype."
+    if triton and first.is_cuda and first.dtype == torch.float32 and tokens.numel():
+        with torch.cuda.device(first.device): return _row_sums_by_kernel(first, second, tokens, rows)
     return torch.ops.aten.embedding_dense_backward(first + second, tokens, rows, -1, False)
 
 # %% ../nbs/04b_lift.ipynb #d05074c0

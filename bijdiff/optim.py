@@ -59,8 +59,9 @@ def _symmetric_by_kernel(x, y, coefficients, tile=128, step=32):
 
 
 def _symmetric(x: Tensor, y: Tensor, coefficients: tuple[float, float, float] | None = None) -> Tensor:
-    "The products `x @ y` of batches (N, n, m) and (N, m, n), which must be symmetric; with coefficients (a, b, c) `a + b x + c x @ y`."
-    if triton and x.dtype == torch.bfloat16 and x.is_cuda and len(x) > 1 and x.shape[1] % 128 == x.shape[2] % 32 == 0: return _symmetric_by_kernel(x, y, coefficients)
+    "The products `x @ y` of batches (N, n, m) and (N, m, n), which must be symmetric; with coefficients (a, b, c), for n = m, `a I + b x + c x @ y`."
+    if triton and x.dtype == torch.bfloat16 and x.is_cuda and len(x) > 1 and x.shape[1] % 128 == x.shape[2] % 32 == 0 and torch.cuda.get_device_capability(x.device) >= (8, 0):
+        with torch.cuda.device(x.device): return _symmetric_by_kernel(x, y, coefficients)
     if coefficients is None: return x @ y
     a, b, c = coefficients
     out = torch.baddbmm(x, x, y, beta=b, alpha=c)
@@ -72,8 +73,9 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     """The nearly orthogonal matrices with the singular vectors of `x` and singular values near 1.
 
     `x` is one matrix `(rows, columns)` or a batch `(..., rows, columns)`, and so is the result, in `dtype`: where `None`, bfloat16 on an
-    accelerator and float32 on a CPU, where bfloat16 products may be emulated. `steps` Newton-Schulz iterations; zero stays zero.
+    accelerator and float32 on a CPU, where bfloat16 products may be emulated. `steps` Newton-Schulz iterations; zero stays zero. Raises `ValueError` for `steps` below 1.
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/."""
+    if steps < 1: raise ValueError(f'steps {steps}: expected at least 1')
     shape, tall = x.shape, x.shape[-2] > x.shape[-1]
     x = x.reshape(-1, *shape[-2:]).to(dtype or _fast(x.device))
     square = lambda x: _symmetric(x.mT, x) if tall else _symmetric(x, x.mT)
@@ -82,7 +84,7 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     size = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).clamp(min=1e-14).rsqrt()[:, None, None]
     size, square_size = size.to(x.dtype), (size**2).to(x.dtype)
     gram = gram * square_size
-    apart = 1 if shape[-2] == shape[-1] else 3 if x.dtype.itemsize < 4 else steps  # steps until x is met
+    apart = 1 if shape[-2] == shape[-1] else 1 + int(math.log(0.05 / torch.finfo(x.dtype).eps, COEFFICIENTS[0]**2))  # steps until x is met
     for step in range(1, steps + 1):
         polynomial = _symmetric(gram, gram, COEFFICIENTS)
         factor = polynomial * size if step == 1 else polynomial
@@ -93,9 +95,9 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
 
 
 def orthogonalize_flops(rows: int, columns: int, several: bool = True) -> int:
-    """Floating-point operations of `orthogonalize` for one matrix in bfloat16; where there are `several` of that shape, half of each symmetric product is spared."""
+    """Floating-point operations of `orthogonalize` for a matrix in bfloat16, in 5 steps; where there are `several` of that shape, with half of each symmetric product, of which tiles make a little more."""
     m, n = sorted((rows, columns))
-    return 2 * m * m * ((10 if several else 15) * m if m == n else 3 * n + 7 * m if several else 4 * n + 14 * m)
+    return m * m * ((20 if several else 30) * m if m == n else 9 * n + 11 * m if several else 12 * n + 22 * m)
 
 # %% ../nbs/11_optim.ipynb #27f03a36
 def _rounded(x: Tensor, count: Tensor) -> Tensor:
@@ -302,7 +304,8 @@ def _approach(averages: list[Tensor], params: list[Tensor], weight: Tensor):
 class Ema:
     """The exponential moving average of a model's parameters, on their device and in float32 (those in bfloat16 hold it rounded while it is swapped in).
 
-    `decay` is its final value; at update n (0-based) d = min(decay, (1 + n) / (10 + n)) is used, to the power of `.stride`, the updates from one look at the weights to the next: 0.01 / (1 - d), or 1 if that is less.
+    `decay` is its final value; at update n (0-based) d = min(decay, (1 + n) / (10 + n)) is used, to the power of `.stride`, the updates from one look at the weights to the next: the largest power of two up to 0.01 / (1 - d), at least 1.
+    A look that a closed gate forbids is left out, and what came since the one before with it.
     `.averages` maps names to tensors, `.updates` counts. `compile` is for GPUs."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999, compile: bool = False):
@@ -322,7 +325,7 @@ class Ema:
     @property
     def stride(self) -> int:
         """Updates from one look at the weights to the next."""
-        return max(1, round(0.01 / (1 - self.decay_now)))
+        return 2 ** max(0, math.floor(math.log2(0.01 / (1 - self.decay_now))))
 
     def update(self, gate: Tensor | None = None):
         """Count an update and, if it is time to, move towards the model's weights; where `gate` (0-d bool, on the device) is False, change no bit, without synchronising."""
@@ -331,7 +334,7 @@ class Ema:
 
     @torch.no_grad()
     def look(self, gate: Tensor | None = None):
-        """Move towards the model's weights by as much as `stride` updates do."""
+        """Move towards the model's weights by as much as `stride` updates do; where `gate` (0-d bool, on the device) is False, change no bit."""
         self.weight.fill_(1 - self.decay_now**self.stride)
         self.fuse(_approach)(list(self.averages.values()), [p.detach() for p in self.params.values()], self.weight if gate is None else gate * self.weight)
 

@@ -46,11 +46,16 @@ class CrossEntropy(unittest.TestCase):
 
 class Symmetric(unittest.TestCase):
     def test_products_and_polynomials(self):
-        x = torch.randn(2, 48, 24)
-        for left, right in ((x, x.mT), (x.mT.contiguous().mT, x.mT)):
-            torch.testing.assert_close(optim._symmetric_by_kernel(left, right, None, tile=16, step=8), left @ right)
-        gram = x @ x.mT / 24
-        torch.testing.assert_close(optim._symmetric_by_kernel(gram, gram, (3.0, -2.0, 0.5), tile=16, step=8), 3 * torch.eye(48) - 2 * gram + 0.5 * gram @ gram)
+        for dtype in torch.float32, torch.float16:  # the interpreter has no bfloat16
+            with self.subTest(dtype=dtype):
+                x = torch.randn(2, 48, 32).to(dtype)
+                for left, right in ((x, x.mT), (x.mT.contiguous().mT, x.mT)):
+                    found = optim._symmetric_by_kernel(left, right, None, tile=16, step=16)
+                    torch.testing.assert_close(found, (left.float() @ right.float()).to(dtype))
+                    self.assertTrue(torch.equal(found[:, :16, 16:], found[:, 16:, :16].mT))
+                gram = (x @ x.mT).float().div(24).to(dtype)
+                plain = 3 * torch.eye(48) - 2 * gram.float() + 0.5 * gram.float() @ gram.float()
+                torch.testing.assert_close(optim._symmetric_by_kernel(gram, gram, (3.0, -2.0, 0.5), tile=16, step=16), plain.to(dtype))
 
 
 class RowSums(unittest.TestCase):
