@@ -187,7 +187,8 @@ def over_seeds(table: 'pandas.DataFrame', options: Iterable[str]) -> 'pandas.Dat
     One row each, the lowest first: these options, how many `seeds`, the mean `nelbo`, half the width of its 95% `interval` by Student's t, the `lowest` and the `highest`, in nats per token. Runs without a bound are left out."""
     import pandas as pd
     others, rows = [name for name in table if name in set(options) - {'seed'}], []
-    for key, runs in table[table.nelbo.notna()].groupby(table[others].map(repr).agg(tuple, axis=1) if others else lambda run: ()):
+    table = table[table.nelbo.notna()]
+    for _, runs in table.groupby(pd.Series([repr(values) for values in table[others].values.tolist()], table.index, dtype=object)):
         if runs.seed.nunique() < 2: continue
         from bijdiff.metrics import confidence_interval
         mean, half = confidence_interval(runs.nelbo)
