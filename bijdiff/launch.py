@@ -80,6 +80,19 @@ def _judge(name):
     return load_denoiser(place) if (place / 'checkpoints').is_dir() else str(place)
 
 
+_SETTINGS = ('blocks', 'draws', 'seed', 'samples', 'sample_length', 'sample_steps', 'sample_passes', 'sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'anneal', 'block', 'remask', 'pooled_tokens', 'sentences')
+
+
+def _print_measures(found, split):
+    "What was measured, beside it the same of the text that was judged, and below it how."
+    known = {name: f'{value:.6g}' if isinstance(value, float) else str(value) for name, value in found.items() if value is not None}
+    of_text = {name.removeprefix('data_'): value for name, value in known.items() if name.startswith('data_')}
+    rows = [(name, value, of_text.get(name, '')) for name, value in known.items() if name not in _SETTINGS and not name.startswith('data_')]
+    rows = [('', 'model', f'{split} text' if of_text else ''), *rows, *((name, '', of_text[name]) for name in of_text if name not in known)]
+    for name, *values in rows: print(f'{name:24} {values[0]:12} {values[1]}'.rstrip())
+    print('\n' + textwrap.fill('with ' + ', '.join(f'{name} {known[name]}' for name in _SETTINGS if name in known), 120))
+
+
 def _evaluate(args):
     from bijdiff.corpus import GRAMMARS, load_corpus
     from bijdiff.metrics import evaluate
@@ -93,7 +106,7 @@ def _evaluate(args):
     judge = args.judge and _judge(args.judge)
     found = evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=not args.json)
     if args.json: return print(json.dumps(_finite(found), indent=2))
-    for key, value in found.items(): print(f'{key:24} {value:.6g}' if isinstance(value, float) else f'{key:24} {value}')
+    _print_measures(found, args.split)
 
 
 def _check(args):
