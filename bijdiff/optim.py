@@ -84,7 +84,7 @@ def orthogonalize(x: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -
     size = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.promote_types(x.dtype, torch.float32)).clamp(min=1e-14).rsqrt()[:, None, None]
     size, square_size = size.to(x.dtype), (size**2).to(x.dtype)
     gram = gram * square_size
-    apart = 1 if shape[-2] == shape[-1] else 1 + int(math.log(0.05 / torch.finfo(x.dtype).eps, COEFFICIENTS[0]**2))  # steps until x is met
+    apart = 1 if shape[-2] == shape[-1] else 1 + int(math.log(0.1 / torch.finfo(x.dtype).eps, COEFFICIENTS[0]**2))  # steps until x is met; rounding is by up to eps / 2
     for step in range(1, steps + 1):
         polynomial = _symmetric(gram, gram, COEFFICIENTS)
         factor = polynomial * size if step == 1 else polynomial

@@ -14,7 +14,7 @@ import signal
 import statistics
 import sys
 import time
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -255,8 +255,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
     lap = step, clock.seconds
     clock.start()
-    with requests() as asked, closing(bar), ExitStack() as ending:  # what is told of an error begins a line
-        if board: ending.callback(board.flush)
+    with requests() as asked, closing(bar):  # what is told of an error begins a line
         while step < total:
             scale = lr_scale(step, total, config.warmup, config.lr_shape, config.decay_share)
             try: outcome = take_step([next(batches) for _ in range(parts)], scale)
