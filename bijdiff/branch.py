@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.library import custom_op
 
 from .bijection import _Tap, displace
 from .chain import random_bits, uniform
@@ -186,6 +187,110 @@ def turned_heads(qkv: Tensor, rotary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _turned(q, rotary), _turned(k, rotary), v
 
 # %% ../nbs/04a_branch.ipynb #1b428822
+if triton:
+    @triton.jit
+    def _normal(x):
+        "The distribution function of a standard normal variable, and exp(-x**2 / 2)."
+        t, e = 1.0 / (1.0 + 0.2316418882 * tl.abs(x)), tl.exp(-0.5 * x * x)
+        tail = e * t * (0.127414796 + t * (-0.142248368 + t * (0.7107068705 + t * (-0.7265760135 + t * 0.5307027145))))
+        return tl.where(x < 0, tail, 1.0 - tail), e
+
+
+    @triton.jit
+    def _gelu_kernel(u, out, count, BLOCK: tl.constexpr):
+        i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        x = tl.load(u + i, mask=i < count, other=0).to(tl.float32)
+        below, e = _normal(x)
+        tl.store(out + i, (x * below).to(out.dtype.element_ty), mask=i < count)
+
+
+    @triton.jit
+    def _gelu_back_kernel(u, g, count, AGAIN: tl.constexpr, BLOCK: tl.constexpr):
+        i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        x, slope = tl.load(u + i, mask=i < count, other=0).to(tl.float32), tl.load(g + i, mask=i < count, other=0).to(tl.float32)
+        below, e = _normal(x)
+        tl.store(g + i, (slope * (below + 0.3989422804 * x * e)).to(g.dtype.element_ty), mask=i < count)
+        if AGAIN: tl.store(u + i, (x * below).to(u.dtype.element_ty), mask=i < count)
+
+
+def _on_gpu(kernel, *tensors, **constants):
+    "Run a kernel that goes through `tensors` of one shape, without gaps, element by element."
+    count = tensors[0].numel()
+    with torch.cuda.device(tensors[0].device): kernel[(triton.cdiv(count, 2048),)](*tensors, count, BLOCK=2048, **constants)
+
+
+@custom_op('bijdiff::gelu', mutates_args=())
+def _gelu(u: Tensor) -> Tensor:
+    if not (triton and u.is_cuda): return F.gelu(u)
+    out = torch.empty_like(u)
+    _on_gpu(_gelu_kernel, u, out)
+    return out
+
+
+@custom_op('bijdiff::gelu_back', mutates_args={'g'})
+def _gelu_back(u: Tensor, g: Tensor) -> None:
+    if not (triton and u.is_cuda): g.copy_(torch.ops.aten.gelu_backward(g, u))
+    else: _on_gpu(_gelu_back_kernel, u, g, AGAIN=False)
+
+
+@custom_op('bijdiff::gelu_again', mutates_args={'u', 'g'})
+def _gelu_again(u: Tensor, g: Tensor) -> None:
+    if triton and u.is_cuda: return _on_gpu(_gelu_back_kernel, u, g, AGAIN=True)
+    g.copy_(torch.ops.aten.gelu_backward(g, u))
+    u.copy_(F.gelu(u))
+
+
+_gelu.register_fake(torch.empty_like)
+_gelu_back.register_fake(lambda u, g: None)
+_gelu_again.register_fake(lambda u, g: None)
+
+
+def _of_weight(g, h, dtype):
+    "The gradient of a weight whose product with `h` (..., n) has the gradient `g` (..., m): (m, n) in `dtype`."
+    g, h = g.flatten(0, -2).T, h.flatten(0, -2)
+    return torch.mm(g, h, out_dtype=dtype) if g.is_cuda and dtype == torch.float32 != g.dtype else (g @ h).to(dtype)
+
+
+class _Product(torch.autograd.Function):
+    "`h @ w.T` in the precision of `h`; the gradient of `w` comes in that of `w`."
+    @staticmethod
+    def forward(ctx, h, w):
+        low, ctx.dtype = w.to(h.dtype), w.dtype
+        ctx.save_for_backward(h, low)
+        return F.linear(h, low)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        h, w = ctx.saved_tensors
+        return g @ w, _of_weight(g, h, ctx.dtype)
+
+
+class _Second(torch.autograd.Function):
+    "`gelu(u) @ w.T` in the precision of `u`, differentiated but not computed where it is `known`."
+    @staticmethod
+    def forward(ctx, u, w, known):
+        low, ctx.dtype = w.to(u.dtype), w.dtype
+        if known is not None:
+            ctx.save_for_backward(u, low)
+            return known.view_as(known)
+        h = _gelu(u)
+        ctx.save_for_backward(u, low, h)
+        return F.linear(h, low)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        u, w, *kept = ctx.saved_tensors
+        of_u = g @ w
+        if kept: _gelu_back(u, of_u)
+        else:
+            kept = [u if torch.compiler.is_compiling() else u.clone()]  # a compiler sees to it that nobody misses `u`
+            _gelu_again(*kept, of_u)
+        h, = kept
+        return of_u, _of_weight(g, h, ctx.dtype), None
+
+# %% ../nbs/04a_branch.ipynb #02205ecd
 class _Softmax(torch.autograd.Function):
     "Attention in the precision of its inputs, made of few large products in place: for CPUs, whose fused attention takes longer, in bfloat16 several times as long. It keeps a map of L x L for each head, so long texts in float32 are left to the fused one."
     @staticmethod
@@ -231,20 +336,6 @@ def _dropout(y, share, key):
     return y * (uniform(key[:, None, None], element, dtype=torch.float32) >= share) / (1 - share)
 
 
-class _Known(torch.autograd.Function):
-    "The product `h @ w.T`, differentiated but not computed: it is `y`."
-    @staticmethod
-    def forward(ctx, h, w, y):
-        ctx.save_for_backward(h, w)
-        return y.view_as(y)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, g):
-        h, w = ctx.saved_tensors
-        return g @ w, g.flatten(0, -2).T @ h.flatten(0, -2), None
-
-
 def _land(y, x, goal, sign, lattice, *kept): return y if goal is None else (*displace(goal, y, sign, lattice), _Tap.apply(x), *kept)
 
 
@@ -252,16 +343,15 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign
     "Multi-head attention, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`."
     (inward, outward), (b, l, d) = weights, x.shape
     h = _norm(x, gain, modulation, cond).to(dtype)
-    q, k, v = turned_heads(F.linear(h, inward.to(dtype)).view(b, l, 3, heads, d // heads), rotary)
+    q, k, v = turned_heads(_Product.apply(h, inward).view(b, l, 3, heads, d // heads), rotary)
     mixed = _mix(*(z.transpose(1, 2) for z in (q, k, v)), mask, causal, 8 * heads / d)
-    return _land(_dropout(F.linear(mixed.transpose(1, 2).reshape(b, l, d), outward.to(dtype)), share, key), x, goal, sign, lattice)
+    return _land(_dropout(_Product.apply(mixed.transpose(1, 2).reshape(b, l, d), outward), share, key), x, goal, sign, lattice)
 
 
 def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, known):
     "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`, with the result of its second layer, which may be `known` already."
     up, down = weights
-    h = F.gelu(F.linear(_norm(x, gain, modulation, cond).to(dtype), up.to(dtype)))
-    y = F.linear(h, down.to(dtype)) if known is None else _Known.apply(h, down.to(dtype), known)
+    y = _Second.apply(_Product.apply(_norm(x, gain, modulation, cond).to(dtype), up), down, known)
     return _land(_dropout(y, share, key), x, goal, sign, lattice, y.detach())
 
 

@@ -79,26 +79,27 @@ if triton:
     def _cross_entropy_kernel(logits, target, weight, loss, vocab_size, stride, BLOCK: tl.constexpr):
         row = tl.program_id(0).to(tl.int64)
         at, w, y = logits + row * stride, tl.load(weight + row), tl.load(target + row)
-        top, total = tl.full((), -float('inf'), tl.float32), tl.full((), 0.0, tl.float32)
+        column = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
+        top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # of each eighth column, so that nobody waits for others
         for i in range(0, vocab_size, BLOCK):
-            column = i + tl.arange(0, BLOCK)
-            z = tl.load(at + column, mask=column < vocab_size, other=-float('inf')).to(tl.float32)
-            higher = tl.maximum(top, tl.max(z))
-            total = total * tl.exp(top - higher) + tl.sum(tl.exp(z - higher))
+            z = 1.4426950408889634 * tl.load(at + i + column, mask=i + column < vocab_size, other=-float('inf')).to(tl.float32)  # in powers of 2
+            higher = tl.maximum(top, tl.max(z, 1))
+            total = total * tl.exp2(top - higher) + tl.sum(tl.exp2(z - higher[:, None]), 1)
             top = higher
-        log_sum = top + tl.log(total)
-        tl.store(loss + row, w * (log_sum - tl.load(at + y).to(tl.float32)))
+        highest = tl.max(top)
+        log_sum, own = highest + tl.log2(tl.sum(total * tl.exp2(top - highest))), 1.4426950408889634 * tl.load(at + y).to(tl.float32)
+        tl.store(loss + row, w * 0.6931471805599453 * (log_sum - own))
         tl.debug_barrier()  # the target's logit is read before it is overwritten
         for i in range(0, stride, BLOCK):
-            column = i + tl.arange(0, BLOCK)
-            z = tl.load(at + column, mask=column < vocab_size, other=-float('inf')).to(tl.float32)
-            d = w * (tl.exp(z - log_sum) - tl.where(column == y, 1.0, 0.0))
-            tl.store(at + column, d.to(logits.dtype.element_ty), mask=column < stride)
+            z = 1.4426950408889634 * tl.load(at + i + column, mask=i + column < vocab_size, other=-float('inf')).to(tl.float32)
+            tl.store(at + i + column, (w * tl.exp2(z - log_sum)).to(logits.dtype.element_ty), mask=i + column < stride)
+        tl.debug_barrier()
+        tl.store(at + y, (w * (tl.exp2(own - log_sum) - 1)).to(logits.dtype.element_ty))
 
 
 def _cross_entropy(logits, vocab_size, noisy, target, weight, t):
-    loss = torch.empty_like(weight)
-    _cross_entropy_kernel[(len(logits),)](logits, target, weight, loss, vocab_size, logits.stride(0), BLOCK=4096, num_warps=8)
+    loss, block = torch.empty_like(weight), min(8192, max(512, triton.next_power_of_2(logits.shape[1])))
+    _cross_entropy_kernel[(len(logits),)](logits, target, weight, loss, vocab_size, logits.stride(0), BLOCK=block, num_warps=block // 1024 or 1)
     return loss.sum(), logits
 
 # %% ../nbs/06a_head.ipynb #e5792e2c
