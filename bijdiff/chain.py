@@ -101,7 +101,7 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice, those of the slice.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice, those of them that are in it.
     `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 
@@ -121,7 +121,9 @@ class Chain(Bijection):
     def __len__(self): return len(self.bijections)
 
     def __getitem__(self, i):
-        return Chain(self.bijections[i], self.memory, self.kept, self.helped) if isinstance(i, slice) else self.bijections[i]
+        if not isinstance(i, slice): return self.bijections[i]
+        after = len(self) - i.indices(len(self))[1]
+        return Chain(self.bijections[i], self.memory, max(0, self.kept - after), max(0, self.helped - max(0, after - self.kept)))
 
     def split(self, size: int) -> list['Chain']:
         """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""

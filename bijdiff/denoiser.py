@@ -165,6 +165,34 @@ class _Denoiser(nn.Module):
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
+    def separable(self) -> bool:
+        """Whether the last MLP can be called for some positions alone: model, trunk and last branch are of this library, unchanged, and no hook depends on how modules are called."""
+        if type(self) not in (BijectiveDenoiser, ResidualDenoiser) or type(self.trunk) not in (Chain, nn.ModuleList) or getattr(self.trunk, 'parts', ()): return False
+        last = self.trunk[-1]
+        own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
+        return own and not any(m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m) or 'hidden' in vars(m) for m in self.modules())
+
+    def features(self, tokens: Tensor, index: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
+                 key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
+        """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: what `hidden` has there, for less: the last MLP works on each position alone, and is left out elsewhere, if the model is
+        `separable`. What it drops out then follows from the position, too. Other arguments as for the call."""
+        count, length = len(index), tokens.shape[1]
+        if count >= tokens.numel() or not self.separable():
+            return self.hidden(tokens, t, cond, attention_mask, key, guard).flatten(0, 1).index_select(0, index)
+        context, at_once = self.context(tokens, t, cond, attention_mask, key, guard), 512 if self.config.compile else 1
+        index = F.pad(index, (0, -(-max(count, 1) // at_once) * at_once - count))  # to few numbers, for each of which there is a program
+        row = index // length
+        its = Context(None if context.cond is None else context.cond[row], key=None if context.key is None else random_bits(context.key[row], index % length), guard=guard)
+        return self._finish([x.flatten(0, 1).index_select(0, index) for x in self._begin(tokens, context)], its)[:count]
+
+    def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor, ...]:
+        """The streams, or of a residual model the stream, each `(B, L, D)`, before the last MLP; of a model that is not conditioned."""
+        return self._begin(tokens, self.context(tokens, guard=guard))
+
+    def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
+        """The features `(N, D)` of any rows `(N, D)` of what is `unfinished`."""
+        return self._finish(rows, Context(guard=guard))
+
     def raw_logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
         dtype = getattr(torch, self.config.branch_dtype)
@@ -250,13 +278,8 @@ class BijectiveDenoiser(_Denoiser):
         context = self.context(tokens, t, cond, attention_mask, key, guard)
         return self._read_out(*self.trunk(self.embed(tokens), context))
 
-    def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> Streams:
-        """The streams, each `(B, L, D)`, before the last MLP, which works on each position alone; of a model that is not conditioned."""
-        return self.trunk[:-1](self.embed(tokens), self.context(tokens, guard=guard))
-
-    def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
-        """The features `(N, D)` of any rows `(N, D)` of `unfinished` streams."""
-        return self._read_out(*self.trunk[-1](tuple(x[:, None] for x in rows), Context(guard=guard)))[:, 0]
+    def _begin(self, tokens, context): return self.trunk[:-1](self.embed(tokens), context)
+    def _finish(self, rows, context): return self._read_out(*self.trunk[-1:](tuple(x[:, None] for x in rows), context))[:, 0]
 
     def read(self, streams: Streams, index: Tensor | None = None) -> Tensor:
         """Logits `(B, L, V)` of final streams, or `(N, V)` at the flat positions `index` (N,) int64 of `B * L`."""
@@ -295,13 +318,8 @@ class ResidualDenoiser(_Denoiser):
                 else: x = x + branch(x, context)
         return x
 
-    def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor]:
-        """The stream `(B, L, D)` before the last MLP, which works on each position alone; of a model that is not conditioned."""
-        return self._walk(self.trunk[:-1], F.embedding(tokens, self.table), self.context(tokens, guard=guard)),
-
-    def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
-        """The features `(N, D)` of any rows `(N, D)` of the `unfinished` stream."""
-        return self._read_out(self._walk(self.trunk[-1:], rows[0][:, None], Context()))[:, 0]
+    def _begin(self, tokens, context): return self._walk(self.trunk[:-1], F.embedding(tokens, self.table), context),
+    def _finish(self, rows, context): return self._read_out(self._walk(self.trunk[-1:], rows[0][:, None], context))[:, 0]
 
 
 def build(config: DenoiserConfig) -> BijectiveDenoiser | ResidualDenoiser:

@@ -44,6 +44,7 @@ class _Head(torch.autograd.Function):
             total += loss
             if for_hidden: torch.mm(d, weight, out=d_hidden[i:i + chunk])
             if for_head: d_head = _gradient_of_head(d_head, d, part)
+            del d  # before there are other logits
         if for_head and d_head is None: d_head = torch.zeros_like(head)  # there were no rows
         ctx.save_for_backward(d_hidden, d_head if d_head is None else d_head[:len(head)])
         ctx.dtype, ctx.rows = hidden.dtype, len(rows)
@@ -76,23 +77,32 @@ def _by_autograd(process, compile):
 # %% ../nbs/06a_head.ipynb #89667ff5
 if triton:
     @triton.jit
+    def _met(logits, top, total):
+        "The largest of some logits (rows, columns), in powers of 2, and of those met before, and the sum of all exponentials relative to it; each row by itself."
+        z = 1.4426950408889634 * logits.to(tl.float32)
+        higher = tl.maximum(top, tl.max(z, 1))
+        return higher, total * tl.exp2(top - higher) + tl.sum(tl.exp2(z - higher[:, None]), 1)
+
+
+    @triton.jit
+    def _slope(logits, w, log_sum): return (w * tl.exp2(1.4426950408889634 * logits.to(tl.float32) - log_sum)).to(logits.dtype)
+
+
+    @triton.jit
     def _cross_entropy_kernel(logits, target, weight, loss, vocab_size, stride, BLOCK: tl.constexpr):
         row = tl.program_id(0).to(tl.int64)
         at, w, y = logits + row * stride, tl.load(weight + row), tl.load(target + row)
         column = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
         top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # of each eighth column, so that nobody waits for others
-        for i in range(0, vocab_size, BLOCK):
-            z = 1.4426950408889634 * tl.load(at + i + column, mask=i + column < vocab_size, other=-float('inf')).to(tl.float32)  # in powers of 2
-            higher = tl.maximum(top, tl.max(z, 1))
-            total = total * tl.exp2(top - higher) + tl.sum(tl.exp2(z - higher[:, None]), 1)
-            top = higher
+        last = vocab_size // BLOCK * BLOCK
+        for i in range(0, last, BLOCK): top, total = _met(tl.load(at + i + column), top, total)
+        if last < vocab_size: top, total = _met(tl.load(at + last + column, mask=last + column < vocab_size, other=-float('inf')), top, total)
         highest = tl.max(top)
         log_sum, own = highest + tl.log2(tl.sum(total * tl.exp2(top - highest))), 1.4426950408889634 * tl.load(at + y).to(tl.float32)
         tl.store(loss + row, w * 0.6931471805599453 * (log_sum - own))
         tl.debug_barrier()  # the target's logit is read before it is overwritten
-        for i in range(0, stride, BLOCK):
-            z = 1.4426950408889634 * tl.load(at + i + column, mask=i + column < vocab_size, other=-float('inf')).to(tl.float32)
-            tl.store(at + i + column, (w * tl.exp2(z - log_sum)).to(logits.dtype.element_ty), mask=i + column < stride)
+        for i in range(0, last, BLOCK): tl.store(at + i + column, _slope(tl.load(at + i + column), w, log_sum))
+        if last < stride: tl.store(at + last + column, _slope(tl.load(at + last + column, mask=last + column < vocab_size, other=-float('inf')), w, log_sum), mask=last + column < stride)
         tl.debug_barrier()
         tl.store(at + y, (w * (tl.exp2(own - log_sum) - 1)).to(logits.dtype.element_ty))
 

@@ -94,7 +94,7 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
     batch = training_batch(tokens.cpu(), torch.zeros(len(tokens), dtype=torch.long), torch.arange(len(tokens)), get_process(**model.process), seed, model.config.vocab_size).to(model.device)
     names = [n for n, p in model.named_parameters() if p.requires_grad]
     try:
-        if model.config.conditions: model.hidden = partial(model.hidden, cond=torch.zeros_like(tokens[:, 0], device=model.device))  # the training loss knows no classes
+        if model.config.conditions: model.features = partial(model.features, cond=torch.zeros_like(tokens[:, 0], device=model.device))  # the training loss knows no classes
         for mode, (trunk.memory, trunk.kept, trunk.helped) in ({m: (m, 0, 0) for m in MEMORY} | {'reversible, helped': ('reversible', *own[1:])}).items():
             guard = Guard()
             loss = training_loss(model, batch, guard)

@@ -51,10 +51,10 @@ if triton:
             if i < j: tl.store(at + columns[:, None] * size + rows[None, :], tl.trans(tile))
 
 
-def _symmetric_by_kernel(x, y, coefficients, tile=128, step=32):
+def _symmetric_by_kernel(x, y, coefficients, tile=128, step=64):
     (n, size, inner), (a, b, c) = x.shape, coefficients or (0.0, 0.0, 1.0)
     out = x.new_empty(n, size, size)
-    _symmetric_kernel[(size // tile, size // tile, n)](x, y, out, size, inner, *x.stride(), *y.stride(), a, b, c, POLYNOMIAL=coefficients is not None, TILE=tile, STEP=step, num_warps=8, num_stages=4)
+    _symmetric_kernel[(size // tile, size // tile, n)](x, y, out, size, inner, *x.stride(), *y.stride(), a, b, c, POLYNOMIAL=coefficients is not None, TILE=tile, STEP=step, num_warps=4, num_stages=3)
     return out
 
 

@@ -10,11 +10,9 @@ import weakref
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .bijection import AdditiveCoupling
-from .branch import MLP, _plain, uncompiled
-from .chain import Chain
+from .branch import _plain, uncompiled
 from .denoiser import BijectiveDenoiser, ResidualDenoiser
 from .lattice import Guard
 
@@ -44,11 +42,8 @@ class _Recording:
 
 
 def can_part(model) -> bool:
-    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library whose trunk and last branch are, too, it is not conditioned, and no hook and no method of its own depends on how its modules are called."""
-    if type(model) not in _OURS or type(model.trunk) not in (Chain, nn.ModuleList) or model.config.time_input or model.config.conditions: return False
-    last = model.trunk[-1]
-    own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
-    return own and not any(m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m) or 'hidden' in vars(m) for m in model.modules())
+    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library, `separable` and not conditioned."""
+    return type(model) in _OURS and model.separable() and not (model.config.time_input or model.config.conditions)
 
 
 class Recorder:
