@@ -148,11 +148,14 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     stream, branch = 4 * c.width, max(attention.token, mlp.token)      # bytes a token
     branches = 2 * c.layers
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
-    kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
-    again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     rows, width = max(1, round(tokens / (1 + time_power))), 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
+    apart = shards == 1 and rows < tokens                              # the last MLP works on these rows alone, and keeps copies of the streams there
+    absent = (1 - rows / tokens) * apart
+    kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
+    kept += (rows / tokens * 2 * stream * apart if c.memory == 'reversible' and not whole else 0) - absent * mlp.token * (whole > 0)
+    again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which the MLP's output is kept
-    kept += helped * width * c.width
+    kept += (helped - absent * (helped > 0 and not whole)) * width * c.width
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
@@ -160,18 +163,19 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     stack = max(2 * shape.numel() * (1 if compact else number) for shape, number in matrices.items())  # matrices that are orthogonalised together, in bfloat16
     layer = max((2 if bf16_weights else 4) * n['matrix'] // c.layers, 4 * c.vocab_size * c.width)  # weights of a layer, or of the embedding
     gradients = layer if compact else weights // shards + layer * (shards > 1)
-    forward = accumulation * (2 * n['matrix'] * tokens + 4 * c.block_size * c.width * c.layers * tokens)
+    second = 2 * round(c.mlp_ratio * c.width) * c.width  # operations of the second layer of an MLP, for a token
+    forward = accumulation * tokens * (2 * n['matrix'] + 4 * c.block_size * c.width * c.layers - absent * 2 * second)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(number * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items()) * muon
     held = weights // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
     return Plan(
         c, batch_size,
         {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
-        {'turn': held + round(tokens * (kept + rest.token)) + loss + copies * whole,
+        {'turn': held + round(tokens * (kept + rest.token * (1 - absent))) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 4 * stack // shards * muon},
-        {'forward': forward, 'recomputation': forward * again - accumulation * helped * 2 * round(c.mlp_ratio * c.width) * c.width * tokens, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
+        {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (helped - absent * (helped > 0 and not whole)) * second, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (200 + 75 * again) + 80 * total)  # fitted, see above; 80 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
