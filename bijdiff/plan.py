@@ -89,7 +89,7 @@ GPUS = tuple(Gpu(*row) for row in (
     ('RTX 3090', 71, 936, 24), ('RTX 4070', 58, 504, 12), ('RTX 4070 SUPER', 71, 504, 12), ('RTX 4070 Ti', 80, 504, 12), ('RTX 4070 Ti SUPER', 88, 672, 16), ('RTX 4080', 97, 717, 16),
     ('RTX 4090', 165, 1008, 24), ('L4', 121, 300, 24), ('A100', 312, 1555, 40), ('A100-SXM4-80GB', 312, 2039, 80), ('A100 80GB', 312, 1935, 80), ('H100', 989, 3350, 80), ('H100 PCIe', 756, 2000, 80),
     ('H200', 989, 4800, 141)))
-PRODUCTS, TRAFFIC = 0.60, 0.88  # shares of them that a training step reaches
+PRODUCTS, TRAFFIC = 0.54, 0.88  # shares of them that a training step reaches
 WORKSPACES = 2**26              # bytes that products work in, of the forward and of the backward pass, on a Hopper GPU; on others less
 
 
@@ -176,7 +176,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 4 * stack // shards * muon},
         {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (helped - absent * (helped > 0 and not whole)) * second, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
-        accumulation * tokens * c.layers * c.width * (200 + 75 * again) + 80 * total)  # fitted, see above; 80 bytes a weight are what updates and averages move
+        accumulation * tokens * c.layers * c.width * (107 + 47 * again) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
 def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
