@@ -27,6 +27,7 @@ class Context:
     guard: Guard | None = None            # collects the range test; None: every public call tests and raises by itself
     tape: object = None                   # what the parts of a reversible chain hand on to each other
     kept: list[Tensor] | None = None      # where a bijection leaves what spares `retrace` work: little memory for much time; None: nothing
+    place: Tensor | None = None           # (B,) int64, where in its text each begins, which dropout masks follow from, too; None: 0
 
 
 class Bijection(nn.Module):

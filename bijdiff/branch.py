@@ -229,15 +229,15 @@ def _gelu(u: Tensor) -> Tensor:
 
 @custom_op('bijdiff::gelu_back', mutates_args={'g'})
 def _gelu_back(u: Tensor, g: Tensor) -> None:
-    if not (triton and u.is_cuda): g.copy_(torch.ops.aten.gelu_backward(g, u))
-    else: _on_gpu(_gelu_back_kernel, u, g, AGAIN=False)
+    if triton and u.is_cuda: _on_gpu(_gelu_back_kernel, u, g, AGAIN=False)
+    else: torch.ops.aten.gelu_backward.grad_input(g, u, grad_input=g)
 
 
 @custom_op('bijdiff::gelu_again', mutates_args={'u', 'g'})
 def _gelu_again(u: Tensor, g: Tensor) -> None:
     if triton and u.is_cuda: return _on_gpu(_gelu_back_kernel, u, g, AGAIN=True)
-    g.copy_(torch.ops.aten.gelu_backward(g, u))
-    u.copy_(F.gelu(u))
+    torch.ops.aten.gelu_backward.grad_input(g, u, grad_input=g)
+    torch.ops.aten.gelu_(u)
 
 
 _gelu.register_fake(torch.empty_like)
@@ -330,9 +330,10 @@ def text_keys(key: int | Tensor, count: int, device: torch.device) -> Tensor:
 
 
 def _dropout(y, share, key):
-    "Zero a share of the elements of `y` (B, L, D): which ones of a text is a function of its `key` (B,) and the element within it."
+    "Zero a share of the elements of `y` (B, L, D): which ones of a text is a function of its key (B,) and the element within it. `key` is that, and where in its text each of `y` begins, (B,) or None."
     if key is None: return y
-    element = torch.arange(y[0].numel(), device=y.device).view(y.shape[1:])
+    (key, place), element = key, torch.arange(y[0].numel(), device=y.device).view(y.shape[1:])
+    if place is not None: element = element + place[:, None, None] * y.shape[2]
     return y * (uniform(key[:, None, None], element, dtype=torch.float32) >= share) / (1 - share)
 
 
@@ -371,7 +372,7 @@ class _Branch(nn.Module):
 
     def _call(self, f, x, context, land, *rest):
         c, key = self.config, None
-        if c.dropout and context is not None and context.key is not None: key = text_keys(context.key, len(x), x.device) + self.salt
+        if c.dropout and context is not None and context.key is not None: key = text_keys(context.key, len(x), x.device) + self.salt, context.place
         cond = None if context is None else context.cond
         return _fused(f, c.compile)(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
 

@@ -175,14 +175,14 @@ class _Denoiser(nn.Module):
     def features(self, tokens: Tensor, index: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                  key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: what `hidden` has there, for less: the last MLP works on each position alone, and is left out elsewhere, if the model is
-        `separable`. What it drops out then follows from the position, too. Other arguments as for the call."""
+        `separable`. Other arguments as for the call."""
         count, length = len(index), tokens.shape[1]
         if count >= tokens.numel() or not self.separable():
             return self.hidden(tokens, t, cond, attention_mask, key, guard).flatten(0, 1).index_select(0, index)
         context, at_once = self.context(tokens, t, cond, attention_mask, key, guard), 512 if self.config.compile else 1
         index = F.pad(index, (0, -(-max(count, 1) // at_once) * at_once - count))  # to few numbers, for each of which there is a program
         row = index // length
-        its = Context(None if context.cond is None else context.cond[row], key=None if context.key is None else random_bits(context.key[row], index % length), guard=guard)
+        its = Context(None if context.cond is None else context.cond[row], key=None if context.key is None else context.key[row], place=index % length, guard=guard)
         return self._finish([x.flatten(0, 1).index_select(0, index) for x in self._begin(tokens, context)], its)[:count]
 
     def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor, ...]:
