@@ -251,19 +251,22 @@ def _of_weight(g, h, dtype):
     return torch.mm(g, h, out_dtype=dtype) if g.is_cuda and dtype == torch.float32 != g.dtype else (g @ h).to(dtype)
 
 
+def _needed(ctx): return (True, True) if torch.compiler.is_compiling() else ctx.needs_input_grad[:2]  # a compiler leaves out by itself what nobody reads
+
+
 class _Product(torch.autograd.Function):
     "`h @ w.T` in the precision of `h`; the gradient of `w` comes in that of `w`."
     @staticmethod
     def forward(ctx, h, w):
-        low, ctx.dtype = w.to(h.dtype), w.dtype
-        ctx.save_for_backward(h, low)
+        low, ctx.dtype, (of_h, of_w) = w.to(h.dtype), w.dtype, _needed(ctx)
+        ctx.save_for_backward(h if of_w else None, low if of_h else None)
         return F.linear(h, low)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
-        h, w = ctx.saved_tensors
-        return g @ w, _of_weight(g, h, ctx.dtype)
+        (h, w), (of_h, of_w) = ctx.saved_tensors, _needed(ctx)
+        return g @ w if of_h else None, _of_weight(g, h, ctx.dtype) if of_w else None
 
 
 class _Second(torch.autograd.Function):
@@ -275,20 +278,19 @@ class _Second(torch.autograd.Function):
             ctx.save_for_backward(u, low)
             return known.view_as(known)
         h = _gelu(u)
-        ctx.save_for_backward(u, low, h)
+        ctx.save_for_backward(u, low, h if _needed(ctx)[1] else None)
         return F.linear(h, low)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
-        u, w, *kept = ctx.saved_tensors
+        (u, w, *kept), of_w = ctx.saved_tensors, _needed(ctx)[1]
         of_u = g @ w
-        if kept: _gelu_back(u, of_u)
+        if kept or not of_w: _gelu_back(u, of_u)
         else:
             kept = [u if torch.compiler.is_compiling() else u.clone()]  # a compiler sees to it that nobody misses `u`
             _gelu_again(*kept, of_u)
-        h, = kept
-        return of_u, _of_weight(g, h, ctx.dtype), None
+        return of_u, _of_weight(g, kept[0], ctx.dtype) if of_w else None, None
 
 # %% ../nbs/04a_branch.ipynb #02205ecd
 class _Softmax(torch.autograd.Function):
@@ -374,7 +376,7 @@ class _Branch(nn.Module):
         c, key = self.config, None
         if c.dropout and context is not None and context.key is not None: key = text_keys(context.key, len(x), x.device) + self.salt, context.place
         cond = None if context is None else context.cond
-        return _fused(f, c.compile)(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
+        with torch.autocast(x.device.type, enabled=False): return _fused(f, c.compile)(x, self.gain, self.modulation, cond, (self.inward, self.outward), key, c.dropout, getattr(torch, c.branch_dtype), *land, *rest)
 
 
 class Attention(_Branch):

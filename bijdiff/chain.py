@@ -101,7 +101,7 @@ class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
     `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice, those of them that are in it.
+    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice `i:j`, those of them that are in it.
     `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 

@@ -170,17 +170,19 @@ class _Denoiser(nn.Module):
         if type(self) not in (BijectiveDenoiser, ResidualDenoiser) or type(self.trunk) not in (Chain, nn.ModuleList) or getattr(self.trunk, 'parts', ()): return False
         last = self.trunk[-1]
         own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
-        return own and not any(m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m) or 'hidden' in vars(m) for m in self.modules())
+        listens = lambda m: m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks or m._compiled_call_impl
+        return own and not any(listens(m) or 'forward' in vars(m) or 'hidden' in vars(m) for m in self.modules())
 
     def features(self, tokens: Tensor, index: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                  key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
         """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: what `hidden` has there, for less: the last MLP works on each position alone, and is left out elsewhere, if the model is
-        `separable`. Other arguments as for the call."""
+        `separable`. A guard sees there what is computed. Other arguments as for the call."""
         count, length = len(index), tokens.shape[1]
-        if count >= tokens.numel() or not self.separable():
+        at_once = 512 * max(1, tokens.numel() // 8192) if self.config.compile else 1  # for each number of rows there is a program: there are to be few
+        rows = -(-max(count, 1) // at_once) * at_once
+        if rows >= tokens.numel() or not self.separable():
             return self.hidden(tokens, t, cond, attention_mask, key, guard).flatten(0, 1).index_select(0, index)
-        context, at_once = self.context(tokens, t, cond, attention_mask, key, guard), 512 if self.config.compile else 1
-        index = F.pad(index, (0, -(-max(count, 1) // at_once) * at_once - count))  # to few numbers, for each of which there is a program
+        context, index = self.context(tokens, t, cond, attention_mask, key, guard), F.pad(index, (0, rows - count))
         row = index // length
         its = Context(None if context.cond is None else context.cond[row], key=None if context.key is None else context.key[row], place=index % length, guard=guard)
         return self._finish([x.flatten(0, 1).index_select(0, index) for x in self._begin(tokens, context)], its)[:count]

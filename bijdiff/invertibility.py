@@ -102,7 +102,7 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
             guard.check()
     finally:
         trunk.memory, trunk.kept, trunk.helped = own
-        vars(model).pop('hidden', None)
+        vars(model).pop('features', None)
     return out
 
 

@@ -93,7 +93,7 @@ def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk
     `guard` goes to the model; `chunk` is the number of rows whose logits exist at once (default as `head_loss` chooses)."""
     c = model.config
     t = batch.t if c.time_input else None
-    if hasattr(model, 'features'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key)
+    if hasattr(model, 'separable'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key)
     else: hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
     return head_loss(batch.process, hidden, model.head, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)

@@ -51,7 +51,10 @@ if triton:
             if i < j: tl.store(at + columns[:, None] * size + rows[None, :], tl.trans(tile))
 
 
-def _symmetric_by_kernel(x, y, coefficients, tile=128, step=64):
+_TILE, _STEP = 128, 64  # of a product: rows and columns, and what is summed at a time
+
+
+def _symmetric_by_kernel(x, y, coefficients, tile=_TILE, step=_STEP):
     (n, size, inner), (a, b, c) = x.shape, coefficients or (0.0, 0.0, 1.0)
     out = x.new_empty(n, size, size)
     _symmetric_kernel[(size // tile, size // tile, n)](x, y, out, size, inner, *x.stride(), *y.stride(), a, b, c, POLYNOMIAL=coefficients is not None, TILE=tile, STEP=step, num_warps=4, num_stages=3)
@@ -60,7 +63,7 @@ def _symmetric_by_kernel(x, y, coefficients, tile=128, step=64):
 
 def _symmetric(x: Tensor, y: Tensor, coefficients: tuple[float, float, float] | None = None) -> Tensor:
     "The products `x @ y` of batches (N, n, m) and (N, m, n), which must be symmetric; with coefficients (a, b, c), for n = m, `a I + b x + c x @ y`."
-    if triton and x.dtype == torch.bfloat16 and x.is_cuda and len(x) > 1 and x.shape[1] % 128 == x.shape[2] % 32 == 0 and torch.cuda.get_device_capability(x.device) >= (8, 0):
+    if triton and x.dtype == torch.bfloat16 and x.is_cuda and len(x) > 1 and x.shape[1] % _TILE == x.shape[2] % _STEP == 0 and torch.cuda.get_device_capability(x.device) >= (8, 0):
         with torch.cuda.device(x.device): return _symmetric_by_kernel(x, y, coefficients)
     if coefficients is None: return x @ y
     a, b, c = coefficients
