@@ -166,8 +166,9 @@ class _Denoiser(nn.Module):
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
     def separable(self) -> bool:
-        """Whether the last MLP can be called for some positions alone: model, trunk and last branch are of this library, unchanged, and no hook depends on how modules are called."""
+        """Whether the last MLP can be called for some positions alone: model, trunk and last branch are of this library, unchanged, the model is not conditioned, and no hook depends on how modules are called."""
         if type(self) not in (BijectiveDenoiser, ResidualDenoiser) or type(self.trunk) not in (Chain, nn.ModuleList) or getattr(self.trunk, 'parts', ()): return False
+        if self.config.time_input or self.config.conditions: return False  # for each text its sum of gradients would be in no fixed order
         last = self.trunk[-1]
         own = type(last) in (AdditiveCoupling, MLP) and type(getattr(last, 'branch', last)) is MLP
         listens = lambda m: m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks or m._compiled_call_impl
@@ -184,7 +185,7 @@ class _Denoiser(nn.Module):
             return self.hidden(tokens, t, cond, attention_mask, key, guard).flatten(0, 1).index_select(0, index)
         context, index = self.context(tokens, t, cond, attention_mask, key, guard), F.pad(index, (0, rows - count))
         row = index // length
-        its = Context(None if context.cond is None else context.cond[row], key=None if context.key is None else context.key[row], place=index % length, guard=guard)
+        its = Context(key=None if context.key is None else context.key[row], place=index % length, guard=guard)
         return self._finish([x.flatten(0, 1).index_select(0, index) for x in self._begin(tokens, context)], its)[:count]
 
     def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor, ...]:

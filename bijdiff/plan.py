@@ -149,7 +149,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     branches = 2 * c.layers
     whole = {'stored': c.layers, 'checkpoint': 0, 'reversible': c.kept_layers}[c.memory]  # layers of which everything is kept
     rows, width = max(1, round(tokens / (1 + time_power))), 2 if c.branch_dtype == 'bfloat16' else 4  # masked rows, and bytes of a number in a product
-    apart = shards == 1 and rows < tokens                              # the last MLP works on these rows alone, and keeps copies of the streams there
+    apart = shards == 1 and rows < tokens and not (c.time_input or c.conditions)  # the last MLP works on these rows alone, and keeps copies of the streams there
     absent = (1 - rows / tokens) * apart
     kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
     kept += (rows / tokens * 2 * stream * apart if c.memory == 'reversible' and not whole else 0) - absent * mlp.token * (whole > 0)

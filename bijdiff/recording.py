@@ -42,8 +42,8 @@ class _Recording:
 
 
 def can_part(model) -> bool:
-    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library, `separable` and not conditioned."""
-    return type(model) in _OURS and model.separable() and not (model.config.time_input or model.config.conditions)
+    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library, and `separable`."""
+    return type(model) in _OURS and model.separable()
 
 
 class Recorder:
