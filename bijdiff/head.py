@@ -93,7 +93,7 @@ if triton:
         row = tl.program_id(0).to(tl.int64)
         at, w, y = logits + row * stride, tl.load(weight + row), tl.load(target + row)
         column = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
-        top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # of each eighth column, so that nobody waits for others
+        top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # of eight neighbours in each block, so that nobody waits for others
         last = vocab_size // BLOCK * BLOCK
         for i in range(0, last, BLOCK): top, total = _met(tl.load(at + i + column), top, total)
         if last < vocab_size: top, total = _met(tl.load(at + last + column, mask=last + column < vocab_size, other=-float('inf')), top, total)

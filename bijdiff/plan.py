@@ -155,7 +155,8 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     kept += (rows / tokens * 2 * stream * apart if c.memory == 'reversible' and not whole else 0) - absent * mlp.token * (whole > 0)
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which the MLP's output is kept
-    kept += (helped - absent * (helped > 0 and not whole)) * width * c.width
+    helped -= absent * (helped > 0 and not whole)
+    kept += helped * width * c.width
     chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
@@ -175,7 +176,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 4 * stack // shards * muon},
-        {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (helped - absent * (helped > 0 and not whole)) * second, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
+        {'forward': forward, 'recomputation': forward * again - accumulation * tokens * helped * second, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * tokens * c.layers * c.width * (107 + 47 * again) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
