@@ -214,7 +214,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     tokens = text = corpus[split] if corpus else np.asarray(data)
     if tokens.ndim != 2 or not tokens.size: raise ValueError(f'data of shape {tuple(tokens.shape)}: expected blocks (N, L) of token ids, or a corpus with text in split {split!r}')
     if blocks is not None:
-        if not 1 <= blocks <= len(tokens): raise ValueError(f'blocks {blocks}: expected 1 to {len(tokens)}')
+        expect(int, 1, len(tokens), blocks=blocks)
         tokens = _spread(tokens, blocks)
     check_tokens(tokens, model.config.vocab_size, 'the data')
     tokens = torch.from_numpy(tokens.astype(np.int64))

@@ -201,7 +201,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
         raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
     expect(int, 1, batch_size=batch_size, steps=steps)
     expect(int, 0, candidates=candidates)
-    expect(int, seed=seed, first=first)
+    expect(int, -2**63, 2**63 - 1, seed=seed, first=first)
     expect(int, optional=True, length=length, top_k=top_k, block=block)
     expect(bool, anneal=anneal, batch_invariant=batch_invariant, progress=progress)
     expect(float, temperature=temperature, repetition=repetition, guidance=guidance)

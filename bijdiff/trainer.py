@@ -65,7 +65,7 @@ class Window:
         """Raise `LatticeOverflow` or `FloatingPointError` if a step failed."""
         _, _, _, step, peak = self.values.tolist()
         if not step: return
-        advice = 'the weights are those before it; lower the learning rates or clip, and start a new run'
+        advice = 'the weights are those before it; raise weight_decay or lower the learning rates, and start a new run'
         if 1 <= peak < float('inf'): raise LatticeOverflow(f'step {step:.0f}: a stream reached {peak:.3g} of the lattice limit: {advice}')
         raise FloatingPointError(f'step {step:.0f}: the loss or its gradient is not finite: {advice}')
 
@@ -225,7 +225,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
 
     count = model.parameter_counts()
     say(f'{corpus}\n{type(model).__name__}, {config.preset}: {count["trunk"]:,} parameters in the trunk, {count["embeddings"]:,} in embeddings; '
-          f'{total:,} steps of {tokens:,} tokens on {f"{world.size} processes, first " if world.size > 1 else ""}{device} -> {folder.path}')
+          f'{total:,} steps of {tokens:,} tokens, {total * config.batch_size / len(corpus.train):.3g} passes over the text, on {f"{world.size} processes, first " if world.size > 1 else ""}{device} -> {folder.path}')
 
     from torch.utils.tensorboard import SummaryWriter  # slow to import
     board = SummaryWriter(str(folder.path / 'tensorboard'), purge_step=step + 1, flush_secs=10) if leads else None
