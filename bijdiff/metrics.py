@@ -26,7 +26,7 @@ from .sampler import Trace, sample
 def word_perplexity(estimate: Estimate | float, tokens: int, words: int) -> float:
     """`exp(NELBO * tokens / words)`, from an estimate in nats per token and the numbers of tokens and words of the text. An upper bound, as the NELBO is."""
     if tokens < 1 or words < 1: raise ValueError(f'{tokens} tokens and {words} words: expected at least 1 of each')
-    return math.exp(getattr(estimate, 'mean', estimate) * tokens / words)
+    return math.exp(min(getattr(estimate, 'mean', estimate) * tokens / words, 700))  # some texts have no blanks
 
 
 def bits_per_byte(estimate: Estimate | float, tokens: int, size: int) -> float:
@@ -212,6 +212,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
     tokens = text = corpus[split] if corpus else np.asarray(data)
+    if corpus and not len(tokens): raise ValueError(f'split {split!r} of {corpus.name!r} has {corpus.stats[split]["tokens"]:,} tokens, and a block {tokens.shape[1]}: add text to it, choose another split, or train with a smaller block_size')
     if tokens.ndim != 2 or not tokens.size: raise ValueError(f'data of shape {tuple(tokens.shape)}: expected blocks (N, L) of token ids, or a corpus with text in split {split!r}')
     if blocks is not None:
         expect(int, 1, len(tokens), blocks=blocks)
@@ -222,7 +223,10 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: use the tokenizer it was trained with')
     expect(int, 0, orders=orders, **{} if isinstance(samples, Trace) else dict(samples=samples))
     expect(int, 1, draws=draws)
+    expect(int, seed=seed)
     expect(int, 1, optional=True, batch_size=batch_size, steps=steps)
+    expect(float, 0, temperature=temperature)
+    expect(bool, sliding=sliding, calibrated=calibrated, novelty=novelty, progress=progress)
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')

@@ -162,6 +162,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
     c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)
     expect(int, 1, draws=draws)
+    expect(int, seed=seed)
     expect(int, 1, optional=True, batch_size=batch_size)
     check_tokens(blocks, c.vocab_size, 'the blocks')
     process = process or _process_of(model)

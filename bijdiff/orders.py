@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from .expect import expect
 
 # %% ../nbs/08a_orders.ipynb #964fe48e
 class Moment(NamedTuple):
@@ -64,7 +67,8 @@ def left_to_right(now: Moment) -> Tensor:
 
 def in_order(order) -> Order:
     """The order that reveals position `order[0]` first, then `order[1]`, ...; `order` is a permutation of the positions `(L,)`. Raises `ValueError` otherwise."""
-    order = torch.as_tensor(order)
+    try: order = torch.as_tensor(order.copy() if isinstance(order, np.ndarray) else order)  # a copy has no negative strides
+    except (TypeError, ValueError, RuntimeError): raise ValueError(f'order {order!r}: expected a permutation of positions, 0 to L - 1') from None
     if order.ndim != 1 or not torch.equal(order.sort().values, torch.arange(len(order))): raise ValueError(f'order {order.tolist()}: expected a permutation of 0 to {max(0, order.numel() - 1)}')
     return Order(lambda now: _lowest(now, order.argsort().expand(now.masked.shape).double()), length=len(order))
 
@@ -92,6 +96,7 @@ def surest(now: Moment) -> Tensor:
 
 def adaptive(threshold: float = 0.9) -> Order:
     """The order that reveals every position whose largest probability is above `threshold`, in (0, 1], and the surest one in any case. Raises `ValueError`."""
+    expect(float, threshold=threshold)
     if not 0 < threshold <= 1: raise ValueError(f'threshold {threshold}: expected more than 0 and at most 1')
     return Order(lambda now: now.masked & (now.score > threshold) | _lowest(now, -now.score, torch.ones(1, 1)), confidence, one_by_one=True)
 
@@ -112,8 +117,13 @@ class Remask:
 
     def __post_init__(self):
         if self.kind not in ('cap', 'rescale', 'confidence'): raise ValueError(f'remasking {self.kind!r}: expected one of cap, rescale, confidence')
-        if not 0 <= self.rate <= 1: raise ValueError(f'remasking rate {self.rate}: expected 0 to 1')
-        if self.window and not 1 > self.window[0] > self.window[1] > 0: raise ValueError(f'remasking window {self.window}: expected an upper and a lower time between 1 and 0')
+        expect(float, 0, 1, **{'remasking rate': self.rate})
+        expect(float, optional=True, **{'remasking alpha': self.alpha})
+        if self.window is not None:
+            try: right = 1 > (upper := self.window[0]) > (lower := self.window[1]) > 0 and len(self.window) == 2
+            except (TypeError, IndexError): right = False
+            if not right: raise ValueError(f'remasking window {self.window!r}: expected an upper and a lower time between 1 and 0')
+            object.__setattr__(self, 'window', (float(upper), float(lower)))
         if self.window and self.kind == 'confidence': raise ValueError(f'remasking window {self.window} of kind confidence, which would reveal nothing while the process is held: use cap or rescale')
         if self.alpha is not None and not (self.window and 0 < self.alpha < 1): raise ValueError(f'remasking alpha {self.alpha}: expected more than 0 and less than 1, with a window in which it is held')
 

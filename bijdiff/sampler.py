@@ -37,45 +37,62 @@ def read_prompt(text: str, tokenizer: Tokenizer, u: Callable[[int], float] = lam
     """Token ids of a text with holes, the mask id `vocab_size` in each hole: `____` is a hole of one token, `____{5}` one of five, `____{2-5}` one of two to five, by the number `u(hole)` in (0, 1).
 
     With a byte-pair tokenizer the blank before a hole belongs to the token that fills it. Raises `ValueError` for a range that is empty and for text that the tokenizer does not know."""
-    ids, start = [], 0
-    for number, hole in enumerate([*_HOLE.finditer(text), None]):
+    ids, number = [], 0
+    for part in _parts(text, tokenizer):
+        if isinstance(part, list): ids += part
+        else:
+            low, high = part
+            ids += [tokenizer.vocab_size] * (low + int(u(number) * (high - low + 1)))
+            number += 1
+    return ids
+
+
+def _parts(text, tokenizer):
+    "Of a text with holes, what is between them as lists of ids, and the least and the largest size of each hole as a pair."
+    found, start = [], 0
+    for hole in [*_HOLE.finditer(text), None]:
         part = text[start:hole.start()] if hole else text[start:]
         if hole and tokenizer.kind == 'bpe': part = part.removesuffix(' ')
-        if part: ids += tokenizer.encode(part)
+        if part: found.append(tokenizer.encode(part))
         if hole:
             low = int(hole[1] or 1)
             high = int(hole[2] or low)
             if not 1 <= low <= high: raise ValueError(f'hole {hole[0]!r}: expected numbers of at least 1, the smaller first')
             if text[hole.end():hole.end() + 1] == '{': raise ValueError(f'hole {text[hole.start():hole.end() + 12]!r}: expected ____, ____{{5}} or ____{{2-5}}')
-            ids += [tokenizer.vocab_size] * (low + int(u(number) * (high - low + 1)))
+            found.append((low, high))
             start = hole.end()
-    return ids
+    return found
 
 
 def start_tokens(model, batch_size: int, length: int | None, prompt, seed: int = 0, first: int = 0, most: int | None = None) -> Tensor:
     """The sequences `(B, length)` int64 that sampling starts from, the mask id at every free position.
 
-    `prompt`: None, a text with holes, a list of B texts, or ids `(L',)` or `(B, L')` with L' at most `length` (default: the block size). `seed`, `first`: of holes of no fixed size; `most`: the longest `length`, default the
+    `prompt`: None, a text with holes, a list of B texts, or ids `(L',)` or `(B, L')` with L' at most `length` (default: the block size). `seed`, `first`: of holes of no fixed size, which must fit in at their largest; `most`: the longest `length`, default the
     block size. Raises `ValueError`."""
     vocab_size, most = model.config.vocab_size, most or model.config.block_size
     length = model.config.block_size if length is None else length
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
-    if not 1 <= length <= most: raise ValueError(f'length {length}: expected 1 to {most}, the block_size of the model' + ('; for longer texts, pass block' if length > most else ''))
+    if not 1 <= length <= most: raise ValueError(f'length {length}: expected ' + ('at least 1' if most > model.config.block_size else f'1 to {most}, the block_size of the model') + ('; for longer texts, pass block' if length > most else ''))
+    def fits(count, up_to=''):
+        if count > length: raise ValueError(f'a prompt of {up_to}{count} tokens does not fit into length {length}: shorten it' + (f', or pass a length of at least {count}' if count <= most else ''))
     texts = [prompt] if isinstance(prompt, str) else prompt
     if isinstance(texts, (list, tuple)) and texts and all(isinstance(t, str) for t in texts):
         if model.tokenizer is None: raise ValueError('a text prompt needs model.tokenizer, and there is none: pass token ids, with the mask id where they are free')
+        for t in texts:
+            sizes = [(len(part),) * 2 if isinstance(part, list) else part for part in _parts(t, model.tokenizer)]
+            fits(sum(high for _, high in sizes), 'up to ' * any(low < high for low, high in sizes))
         if len(texts) == 1: texts = list(texts) * batch_size
         rows = [torch.tensor(read_prompt(t, model.tokenizer, lambda hole, i=i: uniform(seed, _HOLES, first + i, hole).item()), dtype=torch.int64) for i, t in enumerate(texts)]
     else:
         try: ids = torch.as_tensor([] if prompt is None else prompt).cpu()
         except (TypeError, ValueError, RuntimeError): ids = torch.tensor(0.)
-        if prompt is not None and (ids.ndim not in (1, 2) or ids.is_floating_point() or not ids.numel()):
-            raise ValueError(f'prompt {str(prompt)[:40]}: expected a text with holes, a list of such texts, or token ids (L,) or (B, L)')
+        if prompt is not None and (ids.ndim not in (1, 2) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or not ids.numel()):
+            raise ValueError(f'prompt {" ".join(str(prompt).split())[:40]}: expected a text with holes, a list of such texts, or token ids (L,) or (B, L)')
         rows = list(ids.long().reshape(-1, ids.shape[-1])) if ids.numel() else []
     if len(rows) > 1 and batch_size not in (1, len(rows)): raise ValueError(f'{len(rows)} prompts for a batch_size of {batch_size}: leave batch_size out, or pass one prompt')
     tokens = torch.full((max(batch_size, len(rows)), length), vocab_size)
     for i, row in enumerate(rows * (len(tokens) if len(rows) == 1 else 1)):
-        if len(row) > length: raise ValueError(f'a prompt of {len(row)} tokens does not fit into length {length}: shorten it' + (f', or pass a length of up to {most}' if length < most else ''))
+        fits(len(row))
         if len(row) and not 0 <= row.min() <= row.max() <= vocab_size:
             raise ValueError(f'a prompt has ids from {row.min()} to {row.max()}: expected 0 to {vocab_size - 1}, or the mask {vocab_size} where it is free')
         tokens[i, :len(row)] = row
@@ -217,6 +234,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if block is not None and not 1 <= block <= c.block_size: raise ValueError(f'block {block}: expected 1 to {c.block_size}, the block_size of the model')
     if (block or remask) and not reveals: raise ValueError(f'{"block" if block else "remask"}: the process {model.process["name"]!r} reveals nothing: leave it unset')
     if remask and sampler != 'ancestral': raise ValueError(f'remask with sampler {sampler!r}: expected the sampler ancestral, whose rates it changes')
+    block = None if block is None else int(block)  # of numpy, perhaps
     order = SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler
     tokens = start_tokens(model, batch_size, length, prompt, seed, first, None if block is None else 2**40)
     if order.length not in (None, tokens.shape[1]): raise ValueError(f'an order of {order.length} positions for texts of {tokens.shape[1]}: give as many')
@@ -226,10 +244,11 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if order.length and block: raise ValueError(f'block {block} with an order of {order.length} positions, which is of a whole text: leave block unset')
     if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
     if cond is not None:
-        cond = torch.as_tensor(cond)
-        if cond.is_floating_point() or cond.dtype == torch.bool or cond.shape not in ((), (len(tokens),)) or not 0 <= cond.min() <= cond.max() < c.conditions:
-            raise ValueError(f'cond {cond.tolist()}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
-        cond = cond.to(model.device).expand(len(tokens))
+        try: classes = torch.as_tensor(cond)
+        except (TypeError, ValueError, RuntimeError): classes = torch.tensor(0.)
+        if classes.is_floating_point() or classes.dtype == torch.bool or classes.shape not in ((), (len(tokens),)) or not 0 <= classes.min() <= classes.max() < c.conditions:
+            raise ValueError(f'cond {cond!r}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
+        cond = classes.to(model.device).expand(len(tokens))
     # What is parted is finished kernel by kernel, which pays a GPU where passes are long. How long they are hangs on the batch, on which texts that are batch_invariant must not.
     long = model.device.type == 'cpu' or tokens[:, :c.block_size].numel() >= _MANY and not batch_invariant
     run = _Run(model, Recorder(model, whole=not (long and order.score is None and can_part(model))), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,

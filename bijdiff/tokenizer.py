@@ -46,6 +46,8 @@ class Tokenizer:
         """The ids of each text, worked out in parallel."""
         try: return [e.ids for e in self.raw.encode_batch_fast(list(texts), add_special_tokens=False)]
         except Exception:
+            try: ''.join(texts).encode()
+            except UnicodeEncodeError as e: raise ValueError(f'{e.object[e.start:e.end]!r} is half of a character: decode the text by the encoding that it has') from None
             known = self.raw.get_vocab()
             word = next((w for text in texts for w, _ in self.raw.pre_tokenizer.pre_tokenize_str(text) if w not in known), None)
             if word is None: raise

@@ -85,6 +85,15 @@ class Trace:
         when, rows, columns, chosen, chances, *alternatives = map(torch.cat, zip(*kept))
         return cls(start, step.fixed, when, rows, columns, chosen, chances, Candidates(*alternatives), step.steps, step.mask_id, step.passes, settings or {}, tokenizer)
 
+    def _check(self):
+        "Raise `ValueError` unless its parts belong together."
+        if not all(type(n) is int and n >= 0 for n in (self.steps, self.mask_id, self.passes)): raise ValueError('steps, mask_id and passes: expected whole numbers')
+        (b, l), n, (ids, probabilities) = self.start.shape, len(self.when), self.alternatives
+        for name, shape, low, high in ('start', (b, l), 0, self.mask_id), ('when', (n,), 1, self.steps), ('rows', (n,), 0, b - 1), ('columns', (n,), 0, l - 1), ('chosen', (n,), 0, self.mask_id):
+            values = getattr(self, name)
+            if values.dtype != torch.int64 or values.shape != shape or values.numel() and not low <= values.min() <= values.max() <= high: raise ValueError(f'{name}: expected {shape} whole numbers from {low} to {high}')
+        if self.fixed.dtype != torch.bool or self.fixed.shape != (b, l) or self.chances.shape != (n,) or len(ids) != n or ids.shape != probabilities.shape: raise ValueError('its arrays do not belong together')
+
     def __len__(self): return len(self.start)
 
     def __getitem__(self, i: int) -> 'Trace':
@@ -185,6 +194,8 @@ class Trace:
                 import tokenizers
                 try: raw = Tokenizer(tokenizers.Tokenizer.from_str(raw))
                 except Exception as e: raise ValueError(f'its tokenizer: {e}') from None  # of no class of its own
-            return cls(**t, alternatives=alternatives, **about, tokenizer=raw)
+            trace = cls(**t, alternatives=alternatives, **about, tokenizer=raw)
+            trace._check()
+            return trace
         except Exception as e:  # what is read is anything, and so is what the readers of its parts raise
             raise ValueError(f'{path} is not a whole trace ({str(e).splitlines()[0] if str(e) else type(e).__name__}): write it again with Trace.save') from None
