@@ -207,7 +207,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `anneal`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
-    what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
+    what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`, `order_blocks`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`, `sliding_draws`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
     corpus = data if isinstance(data, Corpus) else None
@@ -235,7 +235,11 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     if calibrated and (corpus is None or not len(corpus[other])): raise ValueError(f'calibrated needs a second split, {other}, with text, and there is none: pass a corpus that has one, or leave it unset')
     if calibrated and not hasattr(model, 'gain'): raise ValueError(f'calibrated divides by the final gain, and {type(model).__name__} has none: leave it unset')
     if isinstance(judge, (str, Path)): _transformers(judge)
+    if isinstance(samples, Trace) and samples.mask_id != model.config.vocab_size: raise ValueError(f'a trace of {samples.mask_id} tokens, where the model has {model.config.vocab_size}: pass one of the same vocabulary')
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)
+    trace = samples if isinstance(samples, Trace) else None
+    if trace is None and samples and model.process['name'] != 'lefttoright':
+        trace = sample(model, batch_size=samples, length=length, steps=length if steps is None else steps, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
     exact = any_order_nll(model, tokens[:16], orders, seed) if orders else None
     bound = nelbo(model, tokens, **how)
@@ -244,9 +248,6 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         stats = corpus.stats[split]
         result['word_perplexity'] = word_perplexity(bound, stats['tokens'], stats['words'])
         if stats['raw']: result['bits_per_byte'] = bits_per_byte(bound, stats['tokens'], stats['bytes'])
-    trace = samples if isinstance(samples, Trace) else None
-    if trace is None and samples and model.process['name'] != 'lefttoright':
-        trace = sample(model, batch_size=samples, length=length, steps=length if steps is None else steps, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, candidates=0, progress=progress)
     if trace is not None:
         blocks_of = -(-trace.tokens.numel() // length)
         real = torch.from_numpy(_spread(text, blocks_of).astype(np.int64)).flatten()
@@ -265,7 +266,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         if judge is not None and find_spec('mauve') and min(len(real), len(trace)) > 1: result |= mauve(trace, real, judge, seed)
     if sliding:
         slid = sliding_nelbo(model, text.reshape(-1).astype(np.int64), draws=max(2, draws), seed=seed, progress=progress)
-        result |= dict(sliding_nelbo=slid.mean, sliding_nelbo_stderr=slid.stderr)
+        result |= dict(sliding_nelbo=slid.mean, sliding_nelbo_stderr=slid.stderr, sliding_draws=max(2, draws))
     if calibrated:
         gain = model.gain.detach().clone()
         try:
@@ -274,7 +275,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
         finally: model.gain.data.copy_(gain)
         result |= dict(calibrated_nelbo=tempered.mean, calibrated_nelbo_stderr=tempered.stderr, calibration_temperature=best)
     if exact:
-        result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders)
+        result |= dict(order_nll=exact.mean, order_nll_stderr=exact.stderr if orders > 1 else None, orders=orders, order_blocks=min(16, len(tokens)))
     if corpus and corpus.grammar is not None:
         floor = corpus.grammar.entropy(length)
         result |= dict(corpus_entropy=float(floor.total), structural_entropy=float(floor.structural))
