@@ -150,8 +150,12 @@ _SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H10
 
 def _plan(args):
     from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device
+    from bijdiff.expect import expect
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
+    expect(float, 0.001, 1e6, optional=True, **{'--gib': args.gib, '--tflops': args.tflops})
+    expect(float, 0, 8, optional=True, **{'--time-power': args.time_power})
+    expect(int, 1, optional=True, **{'--vocab': args.vocab})
     given = dict(args.parameters)
     flags = {k: getattr(args, k) for k in ('preset', 'denoiser', 'layers', 'width', 'heads', 'tied', 'memory', 'kept_layers', 'kept_outputs', 'steps', 'gpus', 'shard', 'optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
@@ -162,7 +166,7 @@ def _plan(args):
     vocab = args.vocab or (int(named[1]) if named else 256 if run.tokenizer == 'bytes' else 8192)
     config = denoiser_config(run, vocab, torch.device('cpu'))
     time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
-    how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.process != 'absorbing' else time_power)
+    how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.causal or run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
     gpu = gib = None
     if args.tflops: rate = args.tflops * 1e12
