@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TRAINING', 'FREE', 'CHOICES', 'RANGES', 'TrainConfig', 'flag', 'pick_device', 'fast_dtype', 'process_count',
-           'check_count', 'denoiser_config', 'use_graphs', 'thread_count']
+           'check_count', 'denoiser_config', 'use_graphs', 'thread_count', 'settled']
 
 # %% ../nbs/14a_config.ipynb #142005d8
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -17,7 +18,7 @@ from typing import get_args
 import torch
 
 from .chain import MEMORY
-from .corpus import GRAMMARS
+from .corpus import GRAMMARS, vocabulary_size
 from .denoiser import KINDS, PRESETS, DenoiserConfig
 from .folder import project_root
 from .noise import PROCESSES, SCHEDULES
@@ -38,7 +39,7 @@ TRAINING = {  # what None stands for, by preset
 }
 
 
-FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'shard', 'compile', 'graphs'  # what a resumed run may change
+FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'shard', 'compile', 'graphs'  # what a resumed run may change, and keeps where nothing is said
 
 
 def _option(default, help: str): return field(default=default, metadata={'help': help})
@@ -71,7 +72,7 @@ class TrainConfig:
     kept_outputs: int | None = _option(None, 'last layers, before those, whose MLP outputs the memory mode reversible keeps, for speed at little memory; None: 12')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
-    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: in one process, compiled, with at most 16,384 tokens at a time')
+    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: in one process, compiled, with at most 32,768 tokens at a time')
     # for how long
     steps: int | None = _option(None, 'optimizer steps; None: by epochs, else as the preset says')
     epochs: float | None = _option(None, 'passes over the corpus, instead of steps')
@@ -101,12 +102,12 @@ class TrainConfig:
     samples: int | None = _option(None, 'sequences sampled at the end; 0: none; None: as the preset says')
     sample_steps: int | None = _option(None, 'denoising steps of a sample; None: as many as tokens')
     checkpoint_every: int | None = _option(None, 'steps between two checkpoints; None: as the preset says')
-    keep: int = _option(2, 'checkpoints kept')
+    keep: int | None = _option(None, 'checkpoints kept; None: 2')
     # on what
-    workers: int = _option(0, 'processes that prepare batches')
+    workers: int | None = _option(None, 'processes that prepare batches; None: none')
     device: str | None = _option(None, 'cpu, cuda or cuda:N; None: a GPU if there is one')
     gpus: int | None = _option(None, 'GPUs that share the run, each with a process; None: all that are visible; on a CPU, the number of processes')
-    shard: bool = _option(False, 'spread weights, gradients, averages and optimizer states over the processes of the run')
+    shard: bool | None = _option(None, 'spread weights, gradients, averages and optimizer states over the processes of the run; None: false')
 
     def __post_init__(self):
         for f in fields(self): object.__setattr__(self, f.name, _typed(f, getattr(self, f.name)))
@@ -142,9 +143,9 @@ class TrainConfig:
 
     def filled(self, began: dict | None = None) -> 'TrainConfig':
         """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus. Raises `ValueError`."""
-        values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0)
+        values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0, keep=2, workers=0, shard=False)
         if self.optimizer != 'muon': values |= dict(matrix_lr=None, embedding_lr=None)
-        values |= {k: v for k, v in (began or {}).items() if k not in FREE}
+        values |= {k: v for k, v in (began or {}).items() if k != 'run'}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
         filled = replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
         width, heads = (getattr(filled, k) or PRESETS[self.preset][k] for k in ('width', 'heads'))
@@ -160,7 +161,7 @@ CHOICES = dict(preset=tuple(PRESETS), denoiser=KINDS, process=tuple(p for p in P
                lr_shape=LR_SHAPES, memory=MEMORY, branch_dtype=('float32', 'bfloat16'))
 RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'heads', 'block_size', 'steps', 'batch_size', 'accumulation', 'log_every', 'eval_blocks',
                                                   'eval_draws', 'sample_steps', 'checkpoint_every', 'keep', 'gpus')},
-          **{name: (0, float('inf')) for name in ('epochs', 'kept_layers', 'kept_outputs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers')},
+          'epochs': (1e-6, float('inf')), **{name: (0, float('inf')) for name in ('kept_layers', 'kept_outputs', 'matrix_lr', 'embedding_lr', 'gain_lr', 'weight_decay', 'warmup', 'clip', 'eval_every', 'sample_every', 'samples', 'workers')},
           'seed': (0, 2**32 - 1), 'dropout': (0, 0.99), 'ema': (0, 0.999999), 't_min': (1e-6, 0.5), 'time_power': (0.5, 8), 'decay_share': (0, 1)}
 
 
@@ -226,7 +227,6 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
     """The shape of the model that `config` (filled) trains on `device`. Raises `ValueError`."""
     gpu = device.type == 'cuda'
     compiler = shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
-    if gpu and config.compile is None and not compiler: print('no C++ compiler found: the branches run uncompiled, more slowly')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(config, k)) is not None}
     shape = DenoiserConfig.preset(
         config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout, tied=config.tied,
@@ -240,10 +240,47 @@ def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device,
     """Whether steps are replayed as CUDA graphs; where `processes` share the run, only if asked to. Raises `ValueError` where they are asked for and cannot be."""
     can = device.type == 'cuda' and shape.compile and not config.shard and not config.compact and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
-    return can and processes == 1 and config.batch_size // config.accumulation * config.block_size <= 16_384 if config.graphs is None else config.graphs
+    return can and processes == 1 and config.batch_size // config.accumulation * config.block_size <= 32_768 if config.graphs is None else config.graphs
 
 
 def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> int:
     """How many parts of a batch are worked on at a time, each by a thread: two where one process has an even number of cores of a CPU, branches in float32, and a step in one part that can be halved; else one."""
     alone = device.type == 'cpu' and processes == config.accumulation == 1 and not (shape.compile or config.compact or config.bf16_weights)
     return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == torch.get_num_threads() % 2 == 0 else 1
+
+
+def _there(name):
+    "Whether a device of that name is here; without a look at it, which would take memory."
+    try: device = torch.device(name)
+    except RuntimeError: return False
+    return device.type == 'cpu' or device.type == 'cuda' and (device.index or 0) < torch.cuda.device_count()
+
+
+def settled(config: TrainConfig, began: dict | None = None, processes: int | None = None, say: Callable[[str], object] = lambda text: None) -> TrainConfig:
+    """`config`, filled with what a run `began` with, and checked for all that can be known before text is read, here and now; raises `ValueError`.
+
+    What may change, is not asked for by `config` and cannot be had here, a GPU that is gone or processes that are more than these `processes` (default: as many as `train` would start), is left out, and `say` is told."""
+    filled, here = config.filled(began), torch.cuda.device_count()
+
+    def kept(name): return getattr(config, name) is None and getattr(filled, name)
+    def leave(name, why):
+        nonlocal filled
+        say(f'{name} {getattr(filled, name)}, with which the run began, is left out: {why}')
+        filled = replace(filled, **{name: False if name == 'shard' else None})
+
+    if filled.device and not _there(filled.device):
+        why = f'expected cpu, or cuda where there is a GPU, of which there {"is 1" if here == 1 else f"are {here}"}'
+        if not kept('device'): raise ValueError(f'device {filled.device!r} cannot be used: {why}')
+        leave('device', why)
+    whole = lambda: replace(filled, shard=False)
+    if kept('gpus'):
+        try: check_count(whole(), processes) if processes else process_count(whole())
+        except ValueError as e: leave('gpus', str(e).partition(': ')[2])
+    count = processes or process_count(whole())
+    if kept('shard') and count == 1: leave('shard', 'there is one process')
+    check_count(filled, count)
+    device = torch.device(filled.device or ('cuda' if here else 'cpu'))
+    if kept('graphs') and device.type != 'cuda': leave('graphs', 'there is no GPU')
+    vocab_size = vocabulary_size(filled.corpus, block_size=filled.block_size, tokenizer=filled.tokenizer, words=filled.words, seed=filled.seed)
+    use_graphs(filled, denoiser_config(filled, vocab_size or 8192, device), device, count)
+    return filled

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import textwrap
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from . import __version__
@@ -149,7 +149,8 @@ _SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H10
 
 
 def _plan(args):
-    from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device
+    from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, use_graphs
+    from bijdiff.corpus import vocabulary_size
     from bijdiff.expect import expect
     from bijdiff.plan import advise, find_gpu, measure_flops, plan
     import torch
@@ -162,15 +163,18 @@ def _plan(args):
     run = TrainConfig.from_dict({**flags, 'batch_size': args.batch, 'block_size': args.block, 'branch_dtype': dtype, 'compile': not args.eager, **given}).filled()
     count = run.gpus or 1
     check_count(run, count)
-    named = re.fullmatch(r'\w+:(\d+)', run.tokenizer or '')
-    vocab = args.vocab or (int(named[1]) if named else 256 if run.tokenizer == 'bytes' else 8192)
+    corpus = run.corpus if {'corpus', 'words'} & given.keys() else ''  # else any text
+    vocab = vocabulary_size(corpus, block_size=run.block_size, tokenizer=run.tokenizer, words=run.words, seed=run.seed)
+    vocab = args.vocab or vocab or 8192
     config = denoiser_config(run, vocab, torch.device('cpu'))
+    use_graphs(run, config, torch.device('cuda'), count)
     time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
     how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.causal or run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
-    gpu = gib = None
-    if args.tflops: rate = args.tflops * 1e12
-    elif args.gpu: rate = gpu = find_gpu(args.gpu)
+    gib = gpu = None
+    if args.gpu:
+        with suppress(ValueError) if args.tflops else nullcontext(): gpu = find_gpu(args.gpu)
+    if args.tflops or gpu: rate = args.tflops * 1e12 if args.tflops else gpu
     else:
         place = pick_device(None)
         if place.type == 'cuda':
@@ -178,10 +182,10 @@ def _plan(args):
             with suppress(ValueError): gpu = find_gpu(torch.cuda.get_device_name(place))
         rate = gpu or measure_flops(place, getattr(torch, dtype)) / 3
     seconds = found.seconds(rate)
-    small = gpu and seconds < _SMALLEST
+    small = rate is gpu and gpu and seconds < _SMALLEST
     if small: seconds = _SMALLEST
     print(found.to_pandas().to_string(index=False))
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {vocab:,}, on {gpu.name if gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {vocab:,}, on {gpu.name if rate is gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
           + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small))
     if run.steps: print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))

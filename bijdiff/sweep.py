@@ -31,12 +31,13 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     """Run a training notebook as the run `parameters['run']`, or a new one named by time and preset; returns the folder.
 
     A run that began keeps its options where `parameters` has none; one that is done is returned as it is. Raises `ValueError` before anything starts if it cannot be."""
-    from bijdiff.config import FREE, TrainConfig
+    from bijdiff.config import FREE, TrainConfig, settled
     folder = RunFolder(resolve_run(parameters.get('run'), label=parameters.get('preset', 'tiny')))
     began = folder.began()
     parameters = {**{name: value for name, value in began.items() if name not in FREE and value is not None}, **parameters}
     config = TrainConfig.from_dict(parameters)
     folder.compare(config.filled(began).to_dict(), FREE)
+    if not folder.done: settled(config, began)
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
     if folder.done: print(f'run {folder.name!r} is done: {folder.path}')
     else:
@@ -139,7 +140,7 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     """Train the runs of `sweep_runs`, `at_once` of them at a time, with `parameters` (name -> text) in all; those that are done are left alone, and the rest goes on where one fails.
 
     Returns of those that are done the values and measures, one row each, and of those that failed the reasons. Raises `ValueError`, before the first begins, for whatever is wrong with any of them."""
-    from bijdiff.config import FREE, TrainConfig
+    from bijdiff.config import FREE, TrainConfig, settled
     parameters, notebook = parameters or {}, find_notebook('train')
     if both := next((k for k in grid if k in parameters), None): raise ValueError(f'{both} is swept, and {parameters[both]!r} in all runs: leave out one of these')
     runs = {run: read_parameters(notebook, parameters | point | {'run': run}) for run, point in sweep_runs(name, grid).items()}
@@ -148,6 +149,7 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     for run, config in meant.items():
         if twin := next((other for other in runs if other != run and meant[other] | {'run': run} == config), None): raise ValueError(f'runs {run} and {twin} would be the same: name each value but once')
         folders[run].compare(config, FREE)
+        if not folders[run].done: settled(TrainConfig.from_dict(runs[run]), folders[run].began())
     todo, failed = {run: values for run, values in runs.items() if not folders[run].done}, {}
     if at_once != 1:
         words = lambda values: [word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v))]

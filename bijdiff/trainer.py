@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
-from .config import FREE, TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, process_count, thread_count, use_graphs
+from .config import FREE, TrainConfig, denoiser_config, fast_dtype, pick_device, process_count, settled, thread_count, use_graphs
 from .corpus import Corpus, load_corpus, loader
 from .denoiser import build, load_denoiser
 from .invertibility import check_invertibility
@@ -163,19 +163,20 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
     folder = RunFolder(resolve_run(config.run, output_path, root, label=config.preset))
-    filled = config.filled(folder.began())
-    folder.compare(filled.to_dict(), FREE)
+    began = folder.began()
+    folder.compare(config.filled(began).to_dict(), FREE)
     if folder.done:
         if progress: print(f'run {folder.name!r} is done: {folder.path}')
         return Run(folder.path)
     try:
-        if 'WORLD_SIZE' not in os.environ and (count := process_count(filled)) > 1:
-            values = {**config.to_dict(), 'run': folder.name, 'gpus': count}
+        processes, leads = int(os.environ.get('WORLD_SIZE', 0)), os.environ.get('RANK', '0') == '0'
+        filled = settled(config, began, processes, print if progress and leads else lambda text: None)
+        if not processes and (count := process_count(filled)) > 1:
+            values = {**config.to_dict(), 'run': folder.name}
             arguments = [word for name, value in values.items() if value is not None for word in ('-p', name, str(value))]
             run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
         else:
-            world = World.join(pick_device(config.device))
-            check_count(filled, world.size)
+            world = World.join(pick_device(filled.device))
             with folder.lock() if world.rank == 0 else nullcontext(): _train(filled, folder, progress and world.rank == 0, world)
     except BlockingIOError: raise  # of somebody else's run
     except Exception as e:
@@ -193,6 +194,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         process = get_process('lefttoright' if config.causal else config.process, config.schedule)
         for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
         shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
+        if device.type == 'cuda' and config.compile is None and not shape.compile: say('no C++ compiler found: the branches run uncompiled, more slowly')
         how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, bf16_weights=config.bf16_weights, processes=world.size, shards=world.size if config.shard else 1,
                    time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
         if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
@@ -207,7 +209,8 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         threads = thread_count(config, shape, device, world.size)
         parts = config.accumulation * threads  # of a batch
         take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, shape, device, world.size), consume=config.compact, shards=shards, threads=threads)
-        total = config.steps or max(1, round(config.epochs * len(corpus.train) / config.batch_size))
+        total = config.steps or round(config.epochs * len(corpus.train) / config.batch_size)
+        if not total: raise ValueError(f'epochs {config.epochs:g}: that is no whole step of {config.batch_size} of the {len(corpus.train):,} sequences: raise epochs, or lower batch_size')
         tokens = config.batch_size * config.block_size  # a step
     world.gather(None)  # nobody looks for checkpoints before the folder is rank 0's
 
