@@ -121,6 +121,7 @@ def _judge_of(judge, trace):
     if isinstance(judge, (str, Path)):
         if trace.tokenizer is None: raise ValueError(f'the judge {judge!s} reads text, and the samples have no tokenizer: set it on the model before sampling')
         return str(judge)
+    if not hasattr(judge, 'config'): raise ValueError(f'judge {judge!r}: expected a causal denoiser, or the name of a Hugging Face model')
     if judge.config.vocab_size != trace.mask_id: raise ValueError(f'the judge has {judge.config.vocab_size} tokens, the samples {trace.mask_id}: use one with the same tokenizer')
     if judge.process['name'] != 'lefttoright': raise ValueError(f'a judge of the process {judge.process["name"]!r}: expected a causal model, whose likelihood is exact')
     if judge.tokenizer is not None and trace.tokenizer is not None and judge.tokenizer.fingerprint() != trace.tokenizer.fingerprint(): raise ValueError('the judge reads other tokens than the samples have: use one with the same tokenizer')

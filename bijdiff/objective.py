@@ -192,6 +192,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
                 total.index_add_(0, row, (weight * process.row_loss(logits, batch.noisy.flatten()[at], target, batch.t[row])).double())
             values[d, i:i + len(tokens)] = total.cpu()
             strata[d, i:i + len(tokens)] = place
+    if values.isnan().any(): raise ValueError(f'the bound of {int(values.isnan().any(0).sum())} of {len(blocks)} blocks is not a number: the weights, or what the model makes of the text, are damaged; use an earlier checkpoint')
     return Estimate(values.mean().item(), 0.0) if isinstance(process, LeftToRight) else _estimate(values.double(), strata)
 
 
