@@ -177,7 +177,7 @@ def compare_runs(runs: list[str], whole: bool = False) -> 'pandas.DataFrame':
         path, key = find_model(run), name if names.count(name) == 1 else run
         if not (path / 'summary.json').exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
         summaries[key], options[key] = json.loads((path / 'summary.json').read_text()), RunFolder(path).config()
-    summaries, options = (pd.DataFrame.from_dict(rows, orient='index').drop(columns='run', errors='ignore') for rows in (summaries, options))
+    summaries, options = (pd.DataFrame(list(rows.values()), list(rows)).drop(columns='run', errors='ignore') for rows in (summaries, options))
     for name in set(summaries) & set(options): summaries[name] = summaries[name].where(summaries[name].notna(), options[name])  # a setting that had nothing to measure
     apart = [name for name in options if name not in summaries and (whole or options[name].map(repr).nunique() > 1)]
     return options[apart].join(summaries).rename_axis('run')
