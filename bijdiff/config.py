@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import combinations
 from pathlib import Path
 from types import NoneType
 from typing import get_args
@@ -145,7 +146,7 @@ class TrainConfig:
         """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus. Raises `ValueError`."""
         values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0, keep=2, workers=0, shard=False)
         if self.optimizer != 'muon': values |= dict(matrix_lr=None, embedding_lr=None)
-        values |= {k: v for k, v in (began or {}).items() if k != 'run'}
+        values |= {k: v for k, v in (began or {}).items() if k != 'run' and (v is not None or k not in ('keep', 'workers', 'shard'))}
         if self.steps is not None or self.epochs is not None: values |= dict(steps=None, epochs=None)
         filled = replace(self, **{f.name: values[f.name] for f in fields(self) if getattr(self, f.name) is None and f.name in values})
         width, heads = (getattr(filled, k) or PRESETS[self.preset][k] for k in ('width', 'heads'))
@@ -202,10 +203,10 @@ def fast_dtype(device: torch.device) -> str:
     return 'bfloat16' if multiplies else 'float32'
 
 
-def process_count(config: TrainConfig) -> int:
-    """How many processes share the run of `config` (filled), one a GPU: as many as it says, else as there are GPUs that divide the batch; raises `ValueError` for a number that cannot be."""
+def process_count(config: TrainConfig, gpus: int | None = None) -> int:
+    """How many processes share the run of `config` (filled), one a GPU: as many as it says, else as there are GPUs (`gpus`, default all that are visible) that divide the batch; raises `ValueError` for a number that cannot be."""
     one = config.device not in (None, 'cuda')
-    there = 1 if one or config.compact else torch.cuda.device_count()
+    there = 1 if one or config.compact else torch.cuda.device_count() if gpus is None else gpus
     parts = config.batch_size // config.accumulation
     count = config.gpus or max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
     if count > max(1, there) and (config.device or 'cuda').startswith('cuda'):
@@ -223,14 +224,16 @@ def check_count(config: TrainConfig, count: int):
     if config.compact and count > 1: raise ValueError(f'compact True: there are {count} processes, and gradients that are used up at once cannot be averaged: start one, or leave compact unset')
 
 
+def _compiler(): return shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
+
+
 def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) -> DenoiserConfig:
     """The shape of the model that `config` (filled) trains on `device`. Raises `ValueError`."""
     gpu = device.type == 'cuda'
-    compiler = shutil.which(os.environ.get('CXX') or 'c++') or shutil.which('g++') or shutil.which('clang++')
     changes = {k: v for k in ('layers', 'width', 'heads', 'memory', 'kept_layers', 'kept_outputs') if (v := getattr(config, k)) is not None}
     shape = DenoiserConfig.preset(
         config.preset, vocab_size=vocab_size, block_size=config.block_size, kind=config.denoiser, causal=config.causal, dropout=config.dropout, tied=config.tied,
-        branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and compiler) if config.compile is None else config.compile,
+        branch_dtype=config.branch_dtype or fast_dtype(device), compile=bool(gpu and _compiler()) if config.compile is None else config.compile,
         time_input=config.process != 'absorbing', **changes)
     if config.kept_outputs and shape.memory != 'reversible': raise ValueError(f"kept_outputs {config.kept_outputs} with memory {shape.memory!r}: it is 'reversible' that may keep outputs; set memory, or leave kept_outputs unset")
     return shape
@@ -249,38 +252,33 @@ def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.devic
     return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == torch.get_num_threads() % 2 == 0 else 1
 
 
-def _there(name):
-    "Whether a device of that name is here; without a look at it, which would take memory."
+def _there(name, gpus):
+    "Whether a device of that name is here, beside so many GPUs; without a look at it, which would take memory."
     try: device = torch.device(name)
     except RuntimeError: return False
-    return device.type == 'cpu' or device.type == 'cuda' and (device.index or 0) < torch.cuda.device_count()
+    return device.type == 'cpu' or device.type == 'cuda' and (device.index or 0) < gpus
 
 
-def settled(config: TrainConfig, began: dict | None = None, processes: int | None = None, say: Callable[[str], object] = lambda text: None) -> TrainConfig:
-    """`config`, filled with what a run `began` with, and checked for all that can be known before text is read, here and now; raises `ValueError`.
+def settled(config: TrainConfig, began: dict | None = None, processes: int | None = None, gpus: int | None = None, say: Callable[[str], object] = lambda text: None) -> TrainConfig:
+    """`config`, filled with what a run `began` with, and checked for all that can be known before text is read; raises `ValueError`.
 
-    What may change, is not asked for by `config` and cannot be had here, a GPU that is gone or processes that are more than these `processes` (default: as many as `train` would start), is left out, and `say` is told."""
-    filled, here = config.filled(began), torch.cuda.device_count()
+    The fewest of those that may change, that `config` does not ask for, and that cannot be had here and now or not with what it asks for, are left out, and `say` is told. `processes`: how many share the run; default: as many as `train` would start. `gpus`: how many it may use; default: all that are visible."""
+    filled, here = config.filled(began), torch.cuda.device_count() if gpus is None else gpus
+    vocab_size = vocabulary_size(filled.corpus, block_size=filled.block_size, tokenizer=filled.tokenizer, words=filled.words, seed=filled.seed) or 8192
 
-    def kept(name): return getattr(config, name) is None and getattr(filled, name)
-    def leave(name, why):
-        nonlocal filled
-        say(f'{name} {getattr(filled, name)}, with which the run began, is left out: {why}')
-        filled = replace(filled, **{name: False if name == 'shard' else None})
+    def check(c):
+        if c.device is not None and not _there(c.device, here): raise ValueError(f'device {c.device!r} cannot be used: expected cpu, or cuda where there is a GPU, of which there {"is 1" if here == 1 else f"are {here}"}')
+        count, device = processes or process_count(c, here), torch.device(c.device or ('cuda' if here else 'cpu'))
+        check_count(c, count)
+        if c.compile and not _compiler(): raise ValueError('compile True: there is no C++ compiler here: install one, or leave compile unset')
+        use_graphs(c, denoiser_config(c, vocab_size, device), device, count)
+        return c
 
-    if filled.device and not _there(filled.device):
-        why = f'expected cpu, or cuda where there is a GPU, of which there {"is 1" if here == 1 else f"are {here}"}'
-        if not kept('device'): raise ValueError(f'device {filled.device!r} cannot be used: {why}')
-        leave('device', why)
-    whole = lambda: replace(filled, shard=False)
-    if kept('gpus'):
-        try: check_count(whole(), processes) if processes else process_count(whole())
-        except ValueError as e: leave('gpus', str(e).partition(': ')[2])
-    count = processes or process_count(whole())
-    if kept('shard') and count == 1: leave('shard', 'there is one process')
-    check_count(filled, count)
-    device = torch.device(filled.device or ('cuda' if here else 'cpu'))
-    if kept('graphs') and device.type != 'cuda': leave('graphs', 'there is no GPU')
-    vocab_size = vocabulary_size(filled.corpus, block_size=filled.block_size, tokenizer=filled.tokenizer, words=filled.words, seed=filled.seed)
-    use_graphs(filled, denoiser_config(filled, vocab_size or 8192, device), device, count)
-    return filled
+    kept = [name for name in ('graphs', 'compile', 'shard', 'gpus', 'device') if getattr(config, name) is None and getattr(filled, name)]
+    for names in (some for n in range(len(kept) + 1) for some in combinations(kept, n)):
+        try: found = check(replace(filled, **{name: False if name == 'shard' else None for name in names}))
+        except ValueError as e: wrong = e
+        else:
+            if names: say(f'{", ".join(f"{name} {getattr(filled, name)}" for name in names)}, with which the run began, cannot be had here and now: left out')
+            return found
+    raise wrong

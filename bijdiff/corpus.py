@@ -316,7 +316,7 @@ def _grammar(name, block_size, tokenizer, seed, **given):
 def vocabulary_size(name: str, *, block_size: int, tokenizer: str | None = None, words: int | None = None, seed: int = 0) -> int | None:
     """How many tokens `load_corpus` would find, at most, without reading text; `None` where a file or the hub says. Raises `ValueError` for options with which it would fail before it reads."""
     grammar = _grammar(name, block_size, tokenizer, seed, words=words)
-    return len(grammar.vocabulary) if grammar else tokenizer_size(tokenizer or 'bpe')
+    return len(grammar.vocabulary) if grammar else tokenizer_size('bpe' if tokenizer is None else tokenizer)
 
 
 def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer | None = None, words: int | None = None, topics: int | None = None, tokens: int | None = None,

@@ -157,7 +157,7 @@ def _plan(args):
     expect(float, 0.001, 1e6, optional=True, **{'--gib': args.gib, '--tflops': args.tflops})
     expect(float, 0, 8, optional=True, **{'--time-power': args.time_power})
     expect(int, 1, optional=True, **{'--vocab': args.vocab})
-    given = dict(args.parameters)
+    given = _given('-p', args.parameters)
     flags = {k: getattr(args, k) for k in ('preset', 'denoiser', 'layers', 'width', 'heads', 'tied', 'memory', 'kept_layers', 'kept_outputs', 'steps', 'gpus', 'shard', 'optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
     run = TrainConfig.from_dict({**flags, 'batch_size': args.batch, 'block_size': args.block, 'branch_dtype': dtype, 'compile': not args.eager, **given}).filled()
@@ -165,9 +165,10 @@ def _plan(args):
     check_count(run, count)
     corpus = run.corpus if {'corpus', 'words'} & given.keys() else ''  # else any text
     vocab = vocabulary_size(corpus, block_size=run.block_size, tokenizer=run.tokenizer, words=run.words, seed=run.seed)
+    if not (vocab or args.vocab): print(f'tokenizer {run.tokenizer!r}: its size is not known here, 8,192 tokens are assumed: --vocab says otherwise')
     vocab = args.vocab or vocab or 8192
     config = denoiser_config(run, vocab, torch.device('cpu'))
-    use_graphs(run, config, torch.device('cuda'), count)
+    use_graphs(run, config, torch.device('cpu' if run.device == 'cpu' else 'cuda'), count)
     time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
     how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.causal or run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
@@ -236,8 +237,8 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument('--run', help='name of the folder under outputs/; default a new one')
     parameters(v)
     v = verb(_worker, 'train without a notebook; under torchrun, as one of several processes',
-             'On each of two machines that share a folder: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --max-restarts 3 -m bijdiff worker --run NAME -p NAME VALUE ...')
-    options(v, run=(str, 'name of the folder under outputs/; needed under torchrun'), root=(str, 'folder above outputs/; default the project root'))
+             'On each of two machines that share a folder: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint HOST:29400 --max-restarts 3 -m bijdiff worker -p run NAME -p NAME VALUE ...')
+    options(v, run=(str, 'name of the folder under outputs/; needed under torchrun, which takes --run for its own: -p run NAME'), root=(str, 'folder above outputs/; default the project root'))
     v.add_argument('--quiet', action='store_true', help='no bar')
     parameters(v)
     v = verb(_sample, 'write text with a trained model')

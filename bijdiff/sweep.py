@@ -146,10 +146,11 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     runs = {run: read_parameters(notebook, parameters | point | {'run': run}) for run, point in sweep_runs(name, grid).items()}
     folders = {run: RunFolder(resolve_run(run)) for run in runs}
     meant = {run: TrainConfig.from_dict(values).filled(folders[run].began()).to_dict() for run, values in runs.items()}
+    gpus = None if at_once == 1 else min(len(place['CUDA_VISIBLE_DEVICES'].split(',')) if 'CUDA_VISIBLE_DEVICES' in place else 0 for place in places(at_once))
     for run, config in meant.items():
         if twin := next((other for other in runs if other != run and meant[other] | {'run': run} == config), None): raise ValueError(f'runs {run} and {twin} would be the same: name each value but once')
         folders[run].compare(config, FREE)
-        if not folders[run].done: settled(TrainConfig.from_dict(runs[run]), folders[run].began())
+        if not folders[run].done: settled(TrainConfig.from_dict(runs[run]), folders[run].began(), gpus=gpus)
     todo, failed = {run: values for run, values in runs.items() if not folders[run].done}, {}
     if at_once != 1:
         words = lambda values: [word for k, v in values.items() if v is not None and k != 'run' for word in ('-p', k, str(v))]

@@ -164,12 +164,13 @@ def hub_offline() -> bool:
 def tokenizer_size(spec: str) -> int | None:
     """The largest number of tokens of what `get_tokenizer` would make of `spec`; `None` where a file or the hub says. Raises `ValueError` for a number that cannot be."""
     kind, colon, size = str(spec).partition(':')
+    if not kind: raise ValueError(f'tokenizer {spec!r}: expected one of {", ".join(KINDS)}, a file, or a model on the Hugging Face hub')
     if kind not in KINDS: return None
     if kind == 'bytes' and colon: raise ValueError(f'tokenizer {spec!r}: bytes has 256 tokens, and no other number: leave out ":{size}"')
     if kind == 'bytes': return 256
     if colon and not (size.isascii() and size.isdecimal()): raise ValueError(f'tokenizer {spec!r}: expected a number after the colon, as in "{kind}:4096"')
     low = 256 if kind == 'bpe' else 2  # one for each byte; what is unknown, and something else
-    if colon and (len(size) > 7 or not low <= int(size) <= 1_000_000): raise ValueError(f'tokenizer {spec!r}: expected {low} to 1,000,000 tokens')
+    if colon and (len(size.lstrip('0')) > 7 or not low <= int(size) <= 1_000_000): raise ValueError(f'tokenizer {spec!r}: expected {low} to 1,000,000 tokens')
     return int(size) if colon else 8192
 
 

@@ -170,9 +170,10 @@ def train(config: TrainConfig, *, output_path: str | Path | None = None, root: s
         return Run(folder.path)
     try:
         processes, leads = int(os.environ.get('WORLD_SIZE', 0)), os.environ.get('RANK', '0') == '0'
-        filled = settled(config, began, processes, print if progress and leads else lambda text: None)
+        filled = settled(config, began, processes, say=print if progress and leads else lambda text: None)
         if not processes and (count := process_count(filled)) > 1:
-            values = {**config.to_dict(), 'run': folder.name}
+            gone = [name for name in FREE if getattr(config, name) is None and began.get(name) and not getattr(filled, name)]  # what workers need not be told twice
+            values = {**config.to_dict(), **dict.fromkeys(gone, False), **{name: value for name, value in dict(gpus=count, device='cuda').items() if name in gone}, 'run': folder.name}
             arguments = [word for name, value in values.items() if value is not None for word in ('-p', name, str(value))]
             run_workers(count, ['--root', str(folder.path.parent.parent), *arguments, *([] if progress else ['--quiet'])], folder.path / 'workers')
         else:
