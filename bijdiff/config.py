@@ -70,7 +70,7 @@ class TrainConfig:
     tied: bool = _option(False, 'logits are products with the table of embeddings, instead of a head of their own: fewer weights, and better on little text')
     memory: str | None = _option(None, 'how gradients get at activations: stored, checkpoint or reversible; None: as the preset says')
     kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
-    kept_outputs: int | None = _option(None, 'last layers, before those, whose MLP outputs the memory mode reversible keeps, for speed at little memory; None: 12')
+    kept_outputs: int | None = _option(None, 'last layers, before those, of which the memory mode reversible keeps what is dear to make and small, attention and the output of the MLP; None: 12')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
     graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: in one process, compiled, with at most 32,768 tokens at a time')

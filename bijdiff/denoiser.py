@@ -54,7 +54,7 @@ class DenoiserConfig:
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
     memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation gets at activations
     kept_layers: int = 0           # last layers whose activations 'reversible' keeps
-    kept_outputs: int = 12         # last layers, before those, whose MLP outputs 'reversible' keeps, for speed at little memory
+    kept_outputs: int = 12         # last layers, before those, of which 'reversible' keeps what is dear to make and small: attention, and the output of the MLP
     dropout: float = 0.0           # share of branch outputs dropped in training
     tied: bool = False             # logits are products with the table of embeddings, instead of a head of their own
     compile: bool = False          # run the branches through torch.compile

@@ -113,19 +113,18 @@ def _cross_entropy(logits, vocab_size, noisy, target, weight, t):
     return loss.sum(), logits
 
 # %% ../nbs/06a_head.ipynb #e5792e2c
-def chunk_rows(vocab_size: int) -> int:
-    """How many rows may have logits at once in training: as many as have at most 2**28 of them, at least 64."""
-    return max(64, 2**28 // vocab_size)
+def chunk_rows(vocab_size: int, numbers: int = 2**28) -> int:
+    """How many rows may have logits at once in training: as many as have at most 2**28 of them, and six for each of the `numbers` that the streams of the batch consist of, but 2**26 in any case; at least 64."""
+    return max(64, min(2**28, max(2**26, 6 * numbers)) // vocab_size)
 
 
 def head_loss(process, hidden: Tensor, head: Tensor, noisy: Tensor, target: Tensor, weight: Tensor, t: Tensor, *, dtype: torch.dtype = torch.float32, compile: bool = False, chunk: int | None = None) -> Tensor:
     """`sum(weight * process.row_loss(hidden @ head.T, noisy, target, t))`, a scalar, differentiable once.
 
-    `hidden` (N, D) float32, `head` (V, D) float32, `noisy` and `target` (N,) int64, `weight` and `t` (N,) float32. The products run in `dtype`. `chunk`: rows that have
-    logits at once (default at most `chunk_rows`, in equal parts). `compile`: fuse what follows the logits."""
-    limit = chunk or chunk_rows(len(head))
-    parts = max(1, -(-len(hidden) // limit))
+    `hidden` (N, D) float32, `head` (V, D) float32, `noisy` and `target` (N,) int64, `weight` and `t` (N,) float32. The products run in `dtype`. `chunk`: how many rows may have
+    logits at once (default as `chunk_rows` says), which they do in equal parts. `compile`: fuse what follows the logits."""
+    parts = max(1, -(-len(hidden) // (chunk or chunk_rows(len(head)))))
     fused = compile and triton and hidden.is_cuda and type(process) in (Absorbing, LeftToRight)
     score = _cross_entropy if fused else _by_autograd(process, compile)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _Head.apply(score, dtype, chunk or max(1, -(-len(hidden) // parts)), hidden, head, noisy, target, weight, t)
+        return _Head.apply(score, dtype, max(1, -(-len(hidden) // parts)), hidden, head, noisy, target, weight, t)

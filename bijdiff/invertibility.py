@@ -150,23 +150,36 @@ def check_bijection(bijection: Bijection, streams: Streams, context: Context | N
 
 # %% ../nbs/10_invertibility.ipynb #1041214a
 def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, int]:
-    """Peak memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `other` (what else was there before the step, such as the workspaces of products), `activations` (the rest of the peak), `peak`.
+    """Memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `other` (what else was there before the step, such as the workspaces of products); `copy` and `gradient` of the head, in low precision and in the making,
+    which are there while the loss is computed; `activations`, the largest sum of all else at any moment; `peak`, that of everything.
 
-    `tokens` (B, L) int64. Gradients exist before the step; low-precision copies of weights live inside one branch at a time and are counted
+    `tokens` (B, L) int64. Gradients exist before the step, so that of the head is there twice until it is added; low-precision copies of other weights live inside one branch at a time and are counted
     as activations. There is no optimizer or averaged weights here: nothing of theirs is in the peak."""
     device = model.device
     if device.type != 'cuda': raise ValueError(f'peak memory is measured on a GPU, the model is on {device}')
     rank = torch.arange(len(tokens))
     batch = training_batch(tokens.cpu(), torch.zeros_like(rank), rank, process, 0, model.config.vocab_size).to(device)
-    def step(): training_loss(model, batch, Guard()).backward()
+    peaks = []
+    def passed():
+        peaks.append(torch.cuda.max_memory_allocated())
+        torch.cuda.reset_peak_memory_stats()
+
+    def step():
+        loss = training_loss(model, batch, Guard())
+        passed()  # logits are gone
+        loss.backward()
+        passed()
+
     for p in model.parameters(): p.grad = torch.zeros_like(p)
+    turn = model.gain.register_hook(lambda g: passed())  # the gradient of the head has been added
     for _ in range(2): step()
     gc.collect()  # what compiling left behind
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     step()
-    torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated()
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return dict(parameters=size, gradients=size, other=before - 2 * size, activations=peak - before, peak=peak)
+    turn.remove()
+    forward, head, trunk = peaks[-3:]
+    size, rows = sum(p.numel() * p.element_size() for p in model.parameters()), len(model.head) + -len(model.head) % 64
+    gradient, copy = 4 * rows * model.config.width, 2 * rows * model.config.width * (model.config.branch_dtype == 'bfloat16')
+    return dict(parameters=size, gradients=size, other=before - 2 * size, copy=copy, gradient=gradient, activations=max(forward - copy - gradient, head - gradient, trunk) - before, peak=max(forward, head, trunk))

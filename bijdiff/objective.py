@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .chain import random_bits, uniform
 from .expect import check_tokens, expect
-from .head import head_loss
+from .head import chunk_rows, head_loss
 from .lattice import Guard
 from .noise import Absorbing, LeftToRight, get_process
 
@@ -90,12 +90,13 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
 def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk: int | None = None) -> Tensor:
     """The training estimate of the NELBO, a scalar in nats per token, differentiable.
 
-    `guard` goes to the model; `chunk` is the number of rows whose logits exist at once (default as `head_loss` chooses)."""
+    `guard` goes to the model; `chunk` is how many rows may have logits at once (default as `chunk_rows` says)."""
     c = model.config
     t = batch.t if c.time_input else None
     if hasattr(model, 'separable'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key)
     else: hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
+    chunk = chunk or chunk_rows(c.vocab_size, 2 * batch.noisy.numel() * hidden.shape[1])
     return head_loss(batch.process, hidden, model.head, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)
 
 # %% ../nbs/06_objective.ipynb #183daa14

@@ -154,17 +154,17 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     kept = whole * (attention.token + mlp.token) + {'stored': 0, 'checkpoint': branches + 2, 'reversible': 2}[c.memory] * stream
     kept += (rows / tokens * 2 * stream * apart if c.memory == 'reversible' and not whole else 0) - absent * mlp.token * (whole > 0)
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
-    helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which the MLP's output is kept
-    helped -= absent * (helped > 0 and not whole)
-    kept += helped * width * c.width
-    chunk = rows / -(-rows // chunk_rows(c.vocab_size))                  # how many rows have logits at once
+    helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which attention and the MLP's output are kept
+    outputs, mixed = helped - absent * (helped > 0 and not whole), width == 2    # float32 attention is left to autograd, but for its heads
+    kept += outputs * width * c.width + helped * ((3 + mixed) * width * c.width + (8 + 4 * mixed) * c.heads)
+    chunks = -(-rows // chunk_rows(c.vocab_size, 2 * tokens * c.width))          # parts of them that have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
-    loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * chunk * c.vocab_size)
+    loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * rows / chunks * c.vocab_size)
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
     stack = max(2 * shape.numel() * (1 if compact else number) for shape, number in matrices.items())  # matrices that are orthogonalised together, in bfloat16
     layer = max((2 if bf16_weights else 4) * n['matrix'] // c.layers, 4 * c.vocab_size * c.width)  # weights of a layer, or of the embedding
     gradients = layer if compact else weights // shards + layer * (shards > 1)
-    second = 2 * round(c.mlp_ratio * c.width) * c.width  # operations of the second layer of an MLP, for a token
+    second, heads = 2 * round(c.mlp_ratio * c.width) * c.width, 6 * c.width**2 + 4 * c.block_size * c.width * mixed  # operations of the second layer of an MLP, and of attention without its last, for a token
     forward = accumulation * tokens * (2 * n['matrix'] + 4 * c.block_size * c.width * c.layers - absent * 2 * second)
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(number * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items()) * muon
@@ -176,8 +176,8 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
          'update': gradients + 4 * stack // shards * muon},
-        {'forward': forward, 'recomputation': forward * again - accumulation * tokens * helped * second, 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
-        accumulation * tokens * c.layers * c.width * (107 + 47 * again) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
+        {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (outputs * second + helped * heads), 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
+        accumulation * (tokens * c.layers * c.width * (107 + 47 * again) + 8 * (chunks - 1) * c.vocab_size * c.width) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
 def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:

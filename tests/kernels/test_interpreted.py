@@ -18,16 +18,18 @@ class Turn(unittest.TestCase):
     def test_forward_and_backward(self):
         for b, l, heads, size in ((2, 9, 3, 8), (1, 7, 2, 12), (2, 5, 2, 64)):
             with self.subTest(heads=heads, size=size):
-                qkv, rotary = torch.randn(b, l, 3, heads, size, requires_grad=True), branch.rotations(16, size, 100.0)[:, :l]
+                qkv, rotary = torch.randn(b, l, 3, heads, size), branch.rotations(16, size, 100.0)[:, :l]
                 cotangents = [torch.randn(b, heads, l, size).transpose(1, 2) for _ in range(3)]
-                plain = branch.turned_heads(qkv, rotary)
-                gradient, = torch.autograd.grad(plain, qkv, cotangents)
+                plain = qkv.clone()
+                rates = branch._turn(plain, rotary)
+                gradient = branch._turn_back(plain, rotary, rates, *cotangents)
                 length, to_sines, shape = branch._shape(qkv, rotary)
-                out, back = torch.full((b, l, 2, heads, size), torch.nan), torch.full_like(qkv, torch.nan).detach()
+                noted, back = torch.full_like(rates, torch.nan), torch.full_like(qkv, torch.nan)
                 rows = b * l * heads
-                branch._turn_kernel[(triton.cdiv(2 * rows, 32),)](qkv.detach(), rotary, out, 2 * rows, length, to_sines, **shape)
-                branch._turn_back_kernel[(triton.cdiv(rows, 32), 3)](qkv.detach(), rotary, *cotangents, back, rows, length, to_sines, *(s for g in cotangents for s in g.stride()[:3]), **shape)
-                torch.testing.assert_close(out, torch.stack(plain[:2], 2))
+                branch._turn_kernel[(triton.cdiv(2 * rows, 32),)](qkv, rotary, noted, 2 * rows, length, to_sines, **shape)
+                branch._turn_back_kernel[(triton.cdiv(rows, 32), 3)](qkv, rotary, noted, *cotangents, back, rows, length, to_sines, *(s for g in cotangents for s in g.stride()[:3]), **shape)
+                torch.testing.assert_close(qkv, plain)
+                torch.testing.assert_close(noted, rates)
                 torch.testing.assert_close(back, gradient)
 
 
