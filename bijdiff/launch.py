@@ -13,7 +13,9 @@ import re
 import shutil
 import sys
 import textwrap
+import time
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from . import __version__
@@ -148,6 +150,27 @@ def _compare(args):
 _SMALLEST = 0.01  # seconds of the smallest recorded step of 12 layers on an H100 (nbs/results/two-gpus-h100.txt)
 
 
+def _step_seconds(run, shape):
+    "Seconds of a training step on the CPU here, with random tokens: the least of three, after one that is not counted."
+    from bijdiff.config import thread_count
+    from bijdiff.denoiser import build
+    from bijdiff.noise import get_process
+    from bijdiff.objective import training_batch
+    from bijdiff.optim import Ema, build_optimizer
+    from bijdiff.step import TrainingStep
+    import torch
+    shape, times = replace(shape, compile=False), []
+    threads = thread_count(run, shape, torch.device('cpu'))
+    model, parts, rank = build(shape).train(), run.accumulation * threads, torch.arange(run.batch_size)
+    batch = [training_batch(torch.randint(shape.vocab_size, (len(some), run.block_size)), torch.zeros_like(some), some, get_process(run.process), 0, shape.vocab_size, time_power=run.time_power) for some in rank.chunk(parts)]
+    step = TrainingStep(model, build_optimizer(model, run.optimizer), Ema(model) if run.ema else None, threads=threads, consume=run.compact)
+    for _ in range(4):
+        start = time.perf_counter()
+        step(batch)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
 def _plan(args):
     from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, use_graphs
     from bijdiff.corpus import vocabulary_size
@@ -185,9 +208,13 @@ def _plan(args):
     seconds = found.seconds(rate)
     small = rate is gpu and gpu and seconds < _SMALLEST
     if small: seconds = _SMALLEST
+    here = not (args.tflops or args.gpu) and place.type == 'cpu'
+    timed = here and count == 1 and seconds < 1 and not (run.causal or run.eight_bit or run.bf16_weights)
+    if timed: seconds = _step_seconds(run, config)
+    where = gpu.name if rate is gpu else 'the CPU here (--gpu names another device)' if timed else f'a device of {rate / 1e12:.3g} TFLOP/s' + ' (the one here; --gpu names another)' * (not args.tflops)
     print(found.to_pandas().to_string(index=False))
-    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {vocab:,}, on {gpu.name if rate is gpu else f"a device of {rate / 1e12:.3g} TFLOP/s" + " (the one here; --gpu names another)" * (not args.tflops)}: predicted {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
-          + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small))
+    print(f'\n{sum(found.flops.values()) / 1e12:.3g} TFLOP a step, with a vocabulary of {vocab:,}, on {where}: {"timed" if timed else "predicted"} {seconds:.3g} s, {count * found.tokens / seconds:,.0f} tokens/s'
+          + (f' on {count} GPUs, without what they exchange' if count > 1 else '') + ' (at best: so small a step waits for what starts it)' * bool(small) + ' (at best: a CPU is slower at what is no large product)' * (here and not timed))
     if run.steps: print(f'{run.steps:,} steps of {run.batch_size} x {run.block_size} tokens: predicted {_span(seconds * run.steps)}')
     if limit := args.gib or (gpu.gib if gpu else gib): print(advise(config, batch, limit * 2**30, **how))
 

@@ -117,7 +117,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
         def interrupt(number, _frame):
             if asked: raise KeyboardInterrupt
             asked.append(number)
-            print('\nstopping after this step; once more to stop at once, without a checkpoint', file=sys.stderr, flush=True)
+            print('\nstopping, after the step if one is under way; once more to stop at once, without a checkpoint', file=sys.stderr, flush=True)
             os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
 
         handlers = {n: signal.signal(n, interrupt) for n in endings()}

@@ -300,8 +300,12 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     clock.pause()
     if not judges: return
 
-    with averaged() as judged:
-        if leads: result, trace = final_report(judged, corpus, config, progress)
+    try:
+        with averaged() as judged:
+            if leads: result, trace = final_report(judged, corpus, config, progress)
+    except KeyboardInterrupt:
+        if leads: print(f'run {folder.name!r} is interrupted after its last step, before its summary: bijdiff train --run {folder.name} resumes it', flush=True)
+        raise
     if not leads: return
     if trace is not None: _keep_samples(folder, 'final', trace)
     if not any(r['kind'] == 'valid' and r['step'] == total for r in folder.records()):  # unless this end was reached before, and cut short
