@@ -18,7 +18,7 @@ from torch.library import custom_op
 from torch.nn.attention import SDPBackend
 
 from .bijection import _Tap, displace
-from .chain import random_bits, uniform
+from .chain import _kernels, random_bits, uniform
 
 try:
     import triton
@@ -354,13 +354,14 @@ def _chosen(shape, device, dtype, causal, *settings):
         return _CHOICES.get(torch._fused_sdp_choice(q, q, q, is_causal=causal))
 
 
+def _can_be_kept(dtype, size): return dtype != torch.float32 and size % 8 == 0  # what heads of `size` channels are mixed to
+
+
 def _maker(x, heads, dtype, causal):
     "As `_chosen`, for a stream (B, L, D)."
     b, l, d = x.shape
-    if _pretend and not x.is_cuda: return 'cpu'
-    if not x.is_cuda or dtype == torch.float32 or d // heads % 8: return None
-    of = torch.backends.cuda
-    return _chosen((b, l, heads, d // heads), x.device, dtype, causal, torch.are_deterministic_algorithms_enabled(), of.flash_sdp_enabled(), of.cudnn_sdp_enabled(), of.mem_efficient_sdp_enabled(), of.math_sdp_enabled())
+    if _by_hand(x) or not _can_be_kept(dtype, d // heads): return None
+    return _chosen((b, l, heads, d // heads), x.device, dtype, causal, *_kernels()) if x.is_cuda else 'cpu'
 
 
 def _attend(q, k, v, causal, scale, maker):

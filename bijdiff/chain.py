@@ -58,6 +58,12 @@ def _read_besides_streams(bijection, context):
     return [*context, *((f'parameter {name}', p) for name, p in bijection.named_parameters())]
 
 
+def _kernels():
+    "What PyTorch's choice of kernels follows from."
+    of = torch.backends.cuda
+    return torch.are_deterministic_algorithms_enabled(), of.flash_sdp_enabled(), of.cudnn_sdp_enabled(), of.mem_efficient_sdp_enabled(), of.math_sdp_enabled(), tuple(torch._C._get_sdp_priority_order())
+
+
 class _Recompute(torch.autograd.Function):
     "One bijection, differentiated by computing it again: from its saved input (no tape) or from its rebuilt output."
 
@@ -66,7 +72,7 @@ class _Recompute(torch.autograd.Function):
         kept = [] if tape is not None and position >= tape.helped else None
         y = bijection((x1, x2), replace(context, kept=kept))
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
-        ctx.versions = [t._version for _, t in _read_besides_streams(bijection, context)]
+        ctx.versions, ctx.kernels = [t._version for _, t in _read_besides_streams(bijection, context)], _kernels()
         if tape is None: ctx.save_for_backward(x1, x2)
         else: ctx.save_for_backward(*(y if position == tape.last else ()), *(kept or ()))
         return y
@@ -79,6 +85,8 @@ class _Recompute(torch.autograd.Function):
         for (name, t), version in zip(_read_besides_streams(bijection, ctx.context), ctx.versions):
             if t._version != version:
                 raise RuntimeError(f'{name} of bijection {ctx.position} changed between forward and backward: step the optimizer, and edit contexts, after backward')
+        if ctx.kernels != _kernels():
+            raise RuntimeError(f'deterministic algorithms, or the kernels allowed for attention, are others in the backward pass of bijection {ctx.position} than in its forward pass: set them around both')
         if cond is not None: cond = cond.detach().requires_grad_()
         context = replace(ctx.context, cond=cond)
         if tape is None:

@@ -151,7 +151,7 @@ def check_bijection(bijection: Bijection, streams: Streams, context: Context | N
 # %% ../nbs/10_invertibility.ipynb #1041214a
 def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, int]:
     """Memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `other` (what else was there before the step, such as the workspaces of products); `copy` and `gradient` of the head, in low precision and in the making,
-    which are there while the loss is computed; `activations`, the largest sum of all else at any moment; `peak`, that of everything.
+    which are there while the loss is computed, the gradient until it is added; `activations`, the largest sum of all else at any moment; `peak`, that of everything.
 
     `tokens` (B, L) int64. Gradients exist before the step, so that of the head is there twice until it is added; low-precision copies of other weights live inside one branch at a time and are counted
     as activations. There is no optimizer or averaged weights here: nothing of theirs is in the peak."""
@@ -164,6 +164,12 @@ def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, i
         peaks.append(torch.cuda.max_memory_allocated())
         torch.cuda.reset_peak_memory_stats()
 
+    def features(*args, own=model.features, **kwargs):
+        found = own(*args, **kwargs)
+        passed()  # the way there
+        found.register_hook(lambda g: passed())  # what the loss computed has been handed on
+        return found
+
     def step():
         loss = training_loss(model, batch, Guard())
         passed()  # logits are gone
@@ -171,15 +177,15 @@ def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, i
         passed()
 
     for p in model.parameters(): p.grad = torch.zeros_like(p)
-    turn = model.gain.register_hook(lambda g: passed())  # the gradient of the head has been added
+    model.features = features
     for _ in range(2): step()
     gc.collect()  # what compiling left behind
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     step()
-    turn.remove()
-    forward, head, trunk = peaks[-3:]
+    del model.features
+    there, logits, head, back = peaks[-4:]
     size, rows = sum(p.numel() * p.element_size() for p in model.parameters()), len(model.head) + -len(model.head) % 64
     gradient, copy = 4 * rows * model.config.width, 2 * rows * model.config.width * (model.config.branch_dtype == 'bfloat16')
-    return dict(parameters=size, gradients=size, other=before - 2 * size, copy=copy, gradient=gradient, activations=max(forward - copy - gradient, head - gradient, trunk) - before, peak=max(forward, head, trunk))
+    return dict(parameters=size, gradients=size, other=before - 2 * size, copy=copy, gradient=gradient, activations=max(there, logits - copy - gradient, head - gradient, back) - before, peak=max(there, logits, head, back))

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from .bijection import Context
-from .branch import as_on_gpu
+from .branch import _can_be_kept, as_on_gpu
 from .denoiser import DenoiserConfig, build
 from .head import chunk_rows
 from .lattice import Guard
@@ -155,7 +155,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     kept += (rows / tokens * 2 * stream * apart if c.memory == 'reversible' and not whole else 0) - absent * mlp.token * (whole > 0)
     again, copies = 1 - whole / c.layers, attention.call + mlp.call                      # share of the layers that is recomputed
     helped = min(c.kept_outputs, c.layers - whole) if c.memory == 'reversible' else 0  # layers of which attention and the MLP's output are kept
-    outputs, mixed = helped - absent * (helped > 0 and not whole), width == 2    # float32 attention is left to autograd, but for its heads
+    outputs, mixed = helped - absent * (helped > 0 and not whole), _can_be_kept(getattr(torch, c.branch_dtype), c.width // c.heads)
     kept += outputs * width * c.width + helped * ((3 + mixed) * width * c.width + (8 + 4 * mixed) * c.heads)
     chunks = -(-rows // chunk_rows(c.vocab_size, 2 * tokens * c.width))          # parts of them that have logits at once
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
