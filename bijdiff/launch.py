@@ -161,8 +161,8 @@ def _step_seconds(run, shape):
     import torch
     shape, times = replace(shape, compile=False), []
     threads = thread_count(run, shape, torch.device('cpu'))
-    model, parts, rank = build(shape).train(), run.accumulation * threads, torch.arange(run.batch_size)
-    batch = [training_batch(torch.randint(shape.vocab_size, (len(some), run.block_size)), torch.zeros_like(some), some, get_process(run.process), 0, shape.vocab_size, time_power=run.time_power) for some in rank.chunk(parts)]
+    model, parts, process = build(shape).train(), torch.arange(run.batch_size).chunk(run.accumulation * threads), get_process('lefttoright' if run.causal else run.process, run.schedule)
+    batch = [training_batch(torch.randint(shape.vocab_size, (len(rank), run.block_size)), torch.zeros_like(rank), rank, process, 0, shape.vocab_size, time_power=run.time_power) for rank in parts]
     step = TrainingStep(model, build_optimizer(model, run.optimizer), Ema(model) if run.ema else None, threads=threads, consume=run.compact)
     for _ in range(4):
         start = time.perf_counter()
@@ -209,7 +209,7 @@ def _plan(args):
     small = rate is gpu and gpu and seconds < _SMALLEST
     if small: seconds = _SMALLEST
     here = not (args.tflops or args.gpu) and place.type == 'cpu'
-    timed = here and count == 1 and seconds < 1 and not (run.causal or run.eight_bit or run.bf16_weights)
+    timed = here and count == 1 and seconds < 1 and not (run.eight_bit or run.bf16_weights)
     if timed: seconds = _step_seconds(run, config)
     where = gpu.name if rate is gpu else 'the CPU here (--gpu names another device)' if timed else f'a device of {rate / 1e12:.3g} TFLOP/s' + ' (the one here; --gpu names another)' * (not args.tflops)
     print(found.to_pandas().to_string(index=False))
