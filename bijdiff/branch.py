@@ -158,7 +158,7 @@ if triton:
         b, l, _, heads, _ = qkv.shape
         rates, rows = qkv.new_empty(b, l, 2, heads, dtype=torch.float32), 2 * b * l * heads
         length, to_sines, shape = _shape(qkv, rotary)
-        wrap_triton(_turn_kernel)[(triton.cdiv(rows, 32),)](qkv, rotary, rates, rows, length, to_sines, **shape)
+        with torch.cuda.device_of(qkv): wrap_triton(_turn_kernel)[(triton.cdiv(rows, 32),)](qkv, rotary, rates, rows, length, to_sines, **shape)
         return rates
 
 
@@ -166,7 +166,7 @@ if triton:
     def _turn_back_by_kernel(qkv: Tensor, rotary: Tensor, rates: Tensor, gq: Tensor, gk: Tensor, gv: Tensor) -> Tensor:
         out, rows = torch.empty_like(qkv), qkv.numel() // 3 // qkv.shape[4]
         length, to_sines, shape = _shape(qkv, rotary)
-        wrap_triton(_turn_back_kernel)[(triton.cdiv(rows, 32), 3)](qkv, rotary, rates, gq, gk, gv, out, rows, length, to_sines, *gq.stride()[:3], *gk.stride()[:3], *gv.stride()[:3], **shape)
+        with torch.cuda.device_of(qkv): wrap_triton(_turn_back_kernel)[(triton.cdiv(rows, 32), 3)](qkv, rotary, rates, gq, gk, gv, out, rows, length, to_sines, *gq.stride()[:3], *gk.stride()[:3], *gv.stride()[:3], **shape)
         return out
 
 

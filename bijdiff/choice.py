@@ -131,7 +131,8 @@ class Grouped(NamedTuple):
 def _by_kernel(logits, vocab_size):
     groups = -(-vocab_size // GROUP)
     p, sums, tops = (torch.empty(len(logits), n, device=logits.device) for n in (vocab_size, groups, groups))
-    if len(logits): _softmax_kernel[(len(logits),)](logits, p, sums, tops, vocab_size, logits.stride(0), groups, GROUP=GROUP, COUNT=16, num_warps=8)
+    with torch.cuda.device_of(logits):
+        if len(logits): _softmax_kernel[(len(logits),)](logits, p, sums, tops, vocab_size, logits.stride(0), groups, GROUP=GROUP, COUNT=16, num_warps=8)
     return Grouped(p, sums, tops)
 
 

@@ -121,8 +121,8 @@ class TrainConfig:
                 raise ValueError(f'{name} {value!r}: expected {f"{low} to {high}" if high < float("inf") else f"a finite number, at least {low}"}')
         if self.steps is not None and self.epochs is not None: raise ValueError(f'steps {self.steps} and epochs {self.epochs}: give one of them')
         if self.denoiser == 'residual' and self.memory == 'reversible': raise ValueError("memory 'reversible' needs denoiser 'bijective': use 'stored' or 'checkpoint'")
-        for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, graphs=self.graphs, optimizer=self.optimizer != 'muon').items():
-            if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed, averaged nor recorded, and the momentum is that of muon: leave {other} unset')
+        for other, there in dict(accumulation=self.accumulation > 1, gpus=(self.gpus or 1) > 1, optimizer=self.optimizer != 'muon').items():
+            if self.compact and there: raise ValueError(f'compact does not go with {other} {getattr(self, other)!r}: gradients that are used up at once can be neither summed nor averaged, and the momentum is that of muon: leave {other} unset')
         for other in ('shard', 'graphs'):
             if self.eight_bit and getattr(self, other): raise ValueError(f'eight_bit does not go with {other}: scales belong to many weights at once, and the step waits for the device: leave one of them unset')
         if self.bf16_weights and self.optimizer != 'muon': raise ValueError(f'bf16_weights does not go with optimizer {self.optimizer!r}: it is muon that rounds at random: leave one of them unset')
@@ -241,7 +241,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
     """Whether steps are replayed as CUDA graphs; where `processes` share the run, only if asked to. Raises `ValueError` where they are asked for and cannot be."""
-    can = device.type == 'cuda' and shape.compile and not config.shard and not config.compact and not config.eight_bit
+    can = device.type == 'cuda' and shape.compile and not config.shard and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
     return can and processes == 1 and config.batch_size // config.accumulation * config.block_size <= 32_768 if config.graphs is None else config.graphs
 

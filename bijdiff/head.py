@@ -109,7 +109,7 @@ if triton:
 
 def _cross_entropy(logits, vocab_size, noisy, target, weight, t):
     loss, block = torch.empty_like(weight), min(8192, max(512, triton.next_power_of_2(logits.shape[1])))
-    _cross_entropy_kernel[(len(logits),)](logits, target, weight, loss, vocab_size, logits.stride(0), BLOCK=block, num_warps=block // 1024 or 1)
+    with torch.cuda.device_of(logits): _cross_entropy_kernel[(len(logits),)](logits, target, weight, loss, vocab_size, logits.stride(0), BLOCK=block, num_warps=block // 1024 or 1)
     return loss.sum(), logits
 
 # %% ../nbs/06a_head.ipynb #e5792e2c

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['word_perplexity', 'bits_per_byte', 'mask_share', 'distinct_share', 'unigram_entropy', 'distinct_n', 'repetition',
-           'copied', 'generation_perplexity', 'mauve', 'confidence_interval', 'evaluate']
+           'copied', 'generation_perplexity', 'mauve', 'confidence_interval', 'check_extras', 'evaluate']
 
 # %% ../nbs/09_metrics.ipynb #128daa22
 import math
@@ -198,6 +198,17 @@ def _spread(blocks, count):
     return blocks[np.linspace(0, len(blocks) - 1, min(count, len(blocks))).round().astype(int)]
 
 
+def check_extras(model, data, *, split: str = 'valid', sliding: bool = False, calibrated: bool = False) -> str:
+    """Raise `ValueError` where `evaluate` would, once asked for them, for want of a running text, of absorbing noise, or of a second split; the name of that split."""
+    corpus, other = data if isinstance(data, Corpus) else None, 'test' if split == 'valid' else 'valid'
+    expect(bool, sliding=sliding, calibrated=calibrated)
+    if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')
+    if sliding and model.process['name'] != 'absorbing': raise ValueError(f'sliding is for absorbing noise, under which what stands before can be given, and the process of this model is {model.process["name"]}: leave it unset')
+    if calibrated and (corpus is None or not len(corpus[other])): raise ValueError(f'calibrated needs a second split, {other}, with text, and there is none: pass a corpus that has one, or leave it unset')
+    if calibrated and not hasattr(model, 'gain'): raise ValueError(f'calibrated divides by the final gain, and {type(model).__name__} has none: leave it unset')
+    return other
+
+
 def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, draws: int = 1, batch_size: int | None = None, samples: int | Trace = 64, steps: int | None = None,
              temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, orders: int = 0, sliding: bool = False, calibrated: bool = False, novelty: bool = False, judge=None, seed: int = 0, progress: bool = False) -> dict:
     """The quality of `model` on `data`, a `Corpus` or blocks of ids `(N, L)`, as a flat dictionary.
@@ -227,14 +238,11 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     expect(int, seed=seed)
     expect(int, 1, optional=True, batch_size=batch_size, steps=steps)
     expect(float, 0, temperature=temperature)
-    expect(bool, sliding=sliding, calibrated=calibrated, novelty=novelty, progress=progress)
+    expect(bool, novelty=novelty, progress=progress)
     process, length = get_process(**model.process), tokens.shape[1]
     if novelty and corpus is None: raise ValueError('novelty compares with a training text: pass a corpus')
     if not samples and (novelty or judge is not None): raise ValueError(f'{"novelty" if novelty else "judge"} is about samples, and there are none: ask for some, or leave it unset')
-    if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')
-    other = 'test' if split == 'valid' else 'valid'
-    if calibrated and (corpus is None or not len(corpus[other])): raise ValueError(f'calibrated needs a second split, {other}, with text, and there is none: pass a corpus that has one, or leave it unset')
-    if calibrated and not hasattr(model, 'gain'): raise ValueError(f'calibrated divides by the final gain, and {type(model).__name__} has none: leave it unset')
+    other = check_extras(model, data, split=split, sliding=sliding, calibrated=calibrated)
     if isinstance(judge, (str, Path)): _transformers(judge)
     if isinstance(samples, Trace) and samples.mask_id != model.config.vocab_size: raise ValueError(f'a trace of {samples.mask_id} tokens, where the model has {model.config.vocab_size}: pass one of the same vocabulary')
     if isinstance(samples, Trace) and judge is not None: _judge_of(judge, samples)

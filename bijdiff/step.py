@@ -49,7 +49,7 @@ class TrainingStep:
                  shards=None, threads: int = 1):
         self.model, self.optimizers, self.ema, self.clip, self.record, self.warmup, self.consume = model, optimizers, ema, clip, record, warmup, consume
         self.world = world or World(model.device)
-        if consume and (record or self.world.size > 1): raise ValueError('consume: gradients that are used up during the backward pass can be neither averaged over processes nor recorded')
+        if consume and self.world.size > 1: raise ValueError('consume: gradients that are used up during the backward pass cannot be averaged over processes')
         if threads > 1 and (consume or record or shards or self.world.size > 1): raise ValueError(f'threads {threads}: parts are worked on at the same time by one process that has all parameters, keeps their gradients, and records nothing')
         self.shards, self.threads = shards, threads
         if threads > 1: self.team = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(max(1, torch.get_num_threads() // threads),))
@@ -92,12 +92,19 @@ class TrainingStep:
         device = self.model.device
         here = [part.to(device) for part in parts]
         self.seen[shape] = self.seen.get(shape, 0) + 1
-        if self.seen[shape] <= self.warmup: return self._run(here)
+        if self.seen[shape] <= self.warmup:
+            self.forget()
+            return self._run(here)
         graph = torch.cuda.CUDAGraph()  # a thread of the loader may pin memory meanwhile
         with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'): outcome = self._run(here)
         self.pool = graph.pool()
         self.recordings[shape] = graph, here, outcome
         return self._replay(shape, parts)
+
+    def forget(self):
+        """Let the recordings go, with the memory in which they work; they are made anew when they are needed."""
+        if self.recordings: torch.cuda.synchronize(self.model.device)  # one may be at work
+        self.recordings, self.pool = {}, None
 
     def _run(self, parts):
         guard, self.norms = Guard(), []

@@ -280,6 +280,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
             if any(watched) and judges:
+                take_step.forget()  # who judges needs the memory of recordings
                 with clock.paused(), averaged() as judged:
                     if watched[0] and leads: bound = nelbo(judged, _spread(corpus.valid, config.eval_blocks).astype(np.int64), process, seed=config.seed)
                     if drawn := watched[1] and leads and not config.causal:
@@ -298,6 +299,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                     print(f'run {folder.name!r} is interrupted after step {step} of {total}: bijdiff train --run {folder.name} resumes it', flush=True)
                 raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
     clock.pause()
+    take_step.forget()
     if not judges: return
 
     try:
