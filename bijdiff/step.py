@@ -17,6 +17,7 @@ from .lattice import Guard
 from .objective import TrainingBatch, training_loss
 from .optim import Ema, Optimizers, clip_factor
 from .parallel import World
+from .recording import capturing
 
 # %% ../nbs/14c_step.ipynb #954626c8
 class Outcome(NamedTuple):
@@ -95,8 +96,8 @@ class TrainingStep:
         if self.seen[shape] <= self.warmup:
             self.forget()
             return self._run(here)
-        graph = torch.cuda.CUDAGraph()  # a thread of the loader may pin memory meanwhile
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'): outcome = self._run(here)
+        graph = torch.cuda.CUDAGraph()
+        with capturing(graph, device, self.pool): outcome = self._run(here)  # a thread of the loader may pin memory meanwhile
         self.pool = graph.pool()
         self.recordings[shape] = graph, here, outcome
         return self._replay(shape, parts)
