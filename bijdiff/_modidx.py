@@ -804,4 +804,5 @@ d = { 'settings': { 'branch': 'main',
                                  'bijdiff.trainer.device_readings': ('trainer.html#device_readings', 'bijdiff/trainer.py'),
                                  'bijdiff.trainer.final_report': ('trainer.html#final_report', 'bijdiff/trainer.py'),
                                  'bijdiff.trainer.requests': ('trainer.html#requests', 'bijdiff/trainer.py'),
+                                 'bijdiff.trainer.room': ('trainer.html#room', 'bijdiff/trainer.py'),
                                  'bijdiff.trainer.train': ('trainer.html#train', 'bijdiff/trainer.py')}}}
