@@ -199,7 +199,7 @@ def _spread(blocks, count):
 
 
 def check_extras(model, data, *, split: str = 'valid', sliding: bool = False, calibrated: bool = False) -> str:
-    """Raise `ValueError` where `evaluate` would, once asked for them, for want of a running text, of absorbing noise, or of a second split; the name of that split."""
+    """Raise `ValueError` where `evaluate` would, once asked for them, for want of a running text, of absorbing noise, of a second split, or of a final gain; the name of that split."""
     corpus, other = data if isinstance(data, Corpus) else None, 'test' if split == 'valid' else 'valid'
     expect(bool, sliding=sliding, calibrated=calibrated)
     if sliding and (corpus is None or corpus.grammar is not None): raise ValueError('sliding reads a split as one running text, and blocks or documents of a grammar are none: leave it unset')

@@ -35,7 +35,10 @@ def _stream(device): return torch.cuda.Stream(device)  # the one that torch take
 @contextmanager
 def capturing(graph, device: torch.device, pool=None):
     """Within the block, what is launched on `device`, a GPU with its number, becomes the `graph` (`torch.cuda.CUDAGraph`), whose memory is that of the `pool` of another, or its own; other threads may use the GPU meanwhile."""
-    with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode='thread_local'): yield
+    torch._C._cuda_clearCublasWorkspaces()  # one that is there belongs to another graph of this stream, and goes with it
+    try:
+        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode='thread_local'): yield
+    finally: torch._C._cuda_clearCublasWorkspaces()
 
 
 class _Recording:

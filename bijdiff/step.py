@@ -26,6 +26,7 @@ class Outcome(NamedTuple):
     norm: Tensor  # of the gradients, before clipping
     gate: Tensor  # bool: the update was made
     peak: Tensor  # largest stream, as a share of the lattice limit; 0 for a model without a lattice
+    # of a recorded step: until the next one, which writes over them
 
 
 class Objective(nn.Module):
@@ -39,10 +40,10 @@ class Objective(nn.Module):
 
 
 class TrainingStep:
-    """One update of `model` from one batch in parts; calling it never synchronises.
+    """One update of `model` from one batch in parts; calling it synchronises only to record, and where recordings go.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; the model must be on a GPU, and processes average their gradients when all are there, not while they come. `consume`: update each layer
+    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU, and processes average their gradients when all are there, not while they come. `consume`: update each layer
     as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
     spread over the processes. `threads`: so many parts are worked on at a time, on a CPU, each by a thread with its share of the cores; for one process."""
 

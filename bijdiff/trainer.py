@@ -288,12 +288,13 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
             if any(watched) and judges:
-                if judging_bytes(shape) > room(device): take_step.forget()
-                with clock.paused(), averaged() as judged:
-                    if watched[0] and leads: bound = nelbo(judged, _spread(corpus.valid, config.eval_blocks).astype(np.int64), process, seed=config.seed)
-                    if drawn := watched[1] and leads and not config.causal:
-                        trace = _sample(judged, config, 4)
-                        _keep_samples(folder, f'step-{step}', trace)
+                with clock.paused():
+                    if take_step.recordings and judging_bytes(shape) > room(device): take_step.forget()
+                    with averaged() as judged:
+                        if watched[0] and leads: bound = nelbo(judged, _spread(corpus.valid, config.eval_blocks).astype(np.int64), process, seed=config.seed)
+                        if drawn := watched[1] and leads and not config.causal:
+                            trace = _sample(judged, config, 4)
+                            _keep_samples(folder, f'step-{step}', trace)
                 del judged  # which may be whole, on a GPU that has parts
                 if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr, blocks=min(config.eval_blocks, len(corpus.valid)), draws=1)
                 if drawn: report('samples', distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, vocab_size))
