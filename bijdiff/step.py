@@ -7,7 +7,7 @@ __all__ = ['Outcome', 'Objective', 'TrainingStep']
 
 # %% ../nbs/14c_step.ipynb #6b8e6762
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -43,7 +43,7 @@ class TrainingStep:
     """One update of `model` from one batch in parts; calling it synchronises only to record, and where recordings go.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU, and processes average their gradients when all are there, not while they come. `consume`: update each layer
+    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU. `consume`: update each layer
     as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
     spread over the processes. `threads`: so many parts are worked on at a time, on a CPU, each by a thread with its share of the cores; for one process."""
 
@@ -57,21 +57,27 @@ class TrainingStep:
         if threads > 1: self.team = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(max(1, torch.get_num_threads() // threads),))
         self.objective = shards.objective if shards else Objective(model) if record else self.world.shared(Objective(model))
         self.seen, self.recordings, self.pool = {}, {}, None
-        if consume:
-            layers = [list(layer.parameters()) for layer in model.trunk]
-            held = {p for layer in layers for p in layer}
-            for layer in (*layers, *([p] for p in model.parameters() if p not in held)): self._watch(layer)  # one is complete before the next has begun
 
-    def _watch(self, layer):
-        waiting = set()
+    @contextmanager
+    def _watching(self):
+        "During the block, a backward pass, gradients are used up, or averaged, as soon as all of a layer are there; of the last to come, which nothing would hide, no average is begun."
+        layers, hooks = [[p for p in layer.parameters() if p.requires_grad] for layer in self.model.trunk], []
+        held = {p for layer in layers for p in layer}
+        layers += ([p] for p in self.model.parameters() if p.requires_grad and p not in held)  # one is complete before the next has begun
+        waiting = [len(layer) for layer in layers]
 
-        def arrived(p):
-            waiting.add(p)
-            if len(waiting) < len(layer): return
-            waiting.clear()
-            self.norms.append(self._update(layer, self.open)[0])
+        def arrived(i):
+            waiting[i] -= 1
+            if waiting[i]: return
+            if self.consume: self.norms.append(self._update(layers[i], self.open)[0])
+            elif waiting[0]:
+                self.begun += layers[i]
+                self.works += self.world.average([p.grad for p in layers[i]], meanwhile=True)
 
-        for p in layer: p.register_post_accumulate_grad_hook(arrived)
+        for i, layer in enumerate(layers): hooks += [p.register_post_accumulate_grad_hook(lambda _, i=i: arrived(i)) for p in layer]
+        try: yield
+        finally:
+            for hook in hooks: hook.remove()
 
     def _update(self, params, gate):
         norm, factor = self.shards.clip_factor(self.clip) if self.shards else clip_factor(params, self.clip)
@@ -109,10 +115,13 @@ class TrainingStep:
         self.recordings, self.pool = {}, None
 
     def _run(self, parts):
-        guard, self.norms = Guard(), []
+        guard, self.norms, self.begun, self.works = Guard(), [], [], []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         loss = (self._in_turn if self.threads == 1 else self._together)(parts, guard)
-        if self.record: self.world.average([p.grad for p in self.model.parameters() if p.grad is not None])
+        for work in self.works: work.wait()
+        if self.record:
+            begun = set(self.begun)
+            self.world.average([p.grad for p in self.model.parameters() if p.grad is not None and p not in begun])
         loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
         gate = (peak < 1) & loss.isfinite()
         if self.consume:
@@ -130,7 +139,7 @@ class TrainingStep:
             with self.objective.no_sync() if not last and isinstance(self.objective, nn.parallel.DistributedDataParallel) else nullcontext():
                 share = self.objective(part, guard) / len(parts)
                 if self.consume: self.open = share.isfinite() & (self._peak(guard, share) < 1)
-                share.backward()
+                with self._watching() if last and (self.consume or self.record and self.world.aside) else nullcontext(): share.backward()
             loss = loss + share.detach()
         return loss
 

@@ -1,11 +1,13 @@
-"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with matrices orthogonalised by both, and each half of them by one.
+"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with matrices orthogonalised by both, and each half of them by one. A second recording averages gradients meanwhile where the first does at its end, and the other way round.
 
-    OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py
+    OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py [BATCH_SIZE VOCAB_SIZE]
 
 On a CPU it runs at a small size, to see that it does."""
 import gc
 import statistics
+import sys
 import time
+from dataclasses import replace
 
 import torch
 
@@ -13,12 +15,13 @@ from bijdiff.denoiser import DenoiserConfig, build
 from bijdiff.noise import Absorbing
 from bijdiff.objective import training_batch
 from bijdiff.optim import Ema, build_optimizer
-from bijdiff.parallel import Divided, World
+from bijdiff.parallel import Divided, World, _group_aside
 from bijdiff.step import Objective, TrainingStep
 
 gpu = torch.cuda.is_available()
 world = World.join(torch.device('cuda' if gpu else 'cpu'))
 preset, vocab_size, block_size, batch_size, steps = ('workstation', 50_257, 512, 64, 12) if gpu else ('tiny', 300, 32, 2, 2)
+if len(sys.argv) > 1: batch_size, vocab_size = map(int, sys.argv[1:])
 wait = torch.cuda.synchronize if gpu else lambda: None
 
 torch.manual_seed(0)
@@ -68,4 +71,6 @@ for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 
     say(f'{name}recorded, nothing shared', recorded)
     say(f'{name}recorded, matrices by both', timed(TrainingStep(*parts, world=world, record=True), data), recorded)
     say(f'{name}recorded', timed(TrainingStep(*halved, world=world, record=True), data), recorded)
+    when, aside = ('at the end', None) if world.aside else ('meanwhile', _group_aside())
+    say(f'{name}recorded, averaged {when}', timed(TrainingStep(*halved, world=replace(world, aside=aside), record=True), data), recorded)
 torch.distributed.destroy_process_group()
