@@ -34,15 +34,16 @@ def _group_aside():
     return dist.new_group(pg_options=options)
 
 
-def _seconds_to_exchange(x):
-    "The least of three times."
-    def timed():
-        torch.cuda.synchronize(x.device)
+def _seconds_to_exchange(device):
+    "What 64 MiB take; the least of three times, the first of which sets up what they go through."
+    x, times = torch.zeros(2**24, device=device), []
+    for _ in range(3):
+        torch.cuda.synchronize(device)
         start = time.perf_counter()
         dist.all_reduce(x)
-        torch.cuda.synchronize(x.device)
-        return time.perf_counter() - start
-    return min(timed() for _ in range(3))
+        torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class World:
     rank: int = 0
     size: int = 1
     control: object = None  # the process group of the CPUs
-    aside: object = None  # that of what recorded steps exchange while they compute; None: nothing, because all is exchanged sooner than it could be hidden
+    aside: object = None  # that of what recorded steps exchange while they compute; None: nothing
 
     @classmethod
     def join(cls, device: torch.device) -> 'World':
@@ -62,11 +63,13 @@ class World:
             device = torch.device('cuda', int(os.environ['LOCAL_RANK']))
             torch.cuda.set_device(device)
         if not dist.is_initialized(): dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo', timeout=timedelta(minutes=10))
-        control = dist.new_group(backend='gloo', timeout=timedelta(hours=2))  # rank 0 may evaluate for long
-        world = cls(device, dist.get_rank(), dist.get_world_size(), control)
-        if world.size == 1: return world
-        if device.type == 'cpu': return replace(world, aside=control)
-        return replace(world, aside=_group_aside() if world.any(_seconds_to_exchange(torch.zeros(2**24, device=device)) > 1e-3) else None)
+        return cls(device, dist.get_rank(), dist.get_world_size(), dist.new_group(backend='gloo', timeout=timedelta(hours=2)))  # rank 0 may evaluate for long
+
+    def overlapping(self) -> 'World':
+        """This world, whose recorded steps exchange gradients while they compute, unless all GPUs exchange 64 MiB within a millisecond; every process must ask."""
+        if self.size == 1: return self
+        if self.device.type == 'cpu': return replace(self, aside=self.control)
+        return replace(self, aside=_group_aside()) if self.any(_seconds_to_exchange(self.device) > 1e-3) else self
 
     def shared(self, module: nn.Module, find_unused_parameters: bool = False, bucket_mb: float = 25) -> nn.Module:
         """`module`, whose backward passes average the gradients over all processes while they are still computing, `bucket_mb` MiB at a time."""
@@ -74,15 +77,15 @@ class World:
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, broadcast_buffers=False)
 
     def average(self, tensors: list[Tensor], meanwhile: bool = False) -> list:
-        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting. `meanwhile`: what is launched next does not wait for them either, until `wait` of each of the results has been called."""
+        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting. `meanwhile`: through the group `aside`; what is launched next does not wait for them either, until `wait` of each of the results, of which there are none else, has been called."""
         if self.size == 1: return []
-        averages, works = self.device.type == 'cuda', []  # gloo can only add
+        averages, works, group = self.device.type == 'cuda', [], self.aside if meanwhile else None  # gloo can only add
         if not averages: torch._foreach_div_(tensors, self.size)
         for alike in ([x for x in tensors if x.dtype == dtype] for dtype in {x.dtype: None for x in tensors}):  # in order of appearance, the same everywhere
-            with dist._coalescing_manager(self.aside if meanwhile else None, async_ops=meanwhile) as work:
-                for x in alike: dist.all_reduce(x, dist.ReduceOp.AVG if averages else dist.ReduceOp.SUM, self.aside if meanwhile else None)
+            with dist._coalescing_manager(group, async_ops=meanwhile) as work:
+                for x in alike: dist.all_reduce(x, dist.ReduceOp.AVG if averages else dist.ReduceOp.SUM, group)
             works.append(work)
-        return works
+        return works if meanwhile else []
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of `x` (any shape, on the device) over the processes, without waiting."""

@@ -60,8 +60,8 @@ class TrainingStep:
 
     @contextmanager
     def _watching(self):
-        "During the block, a backward pass, gradients are used up, or averaged, as soon as all of a layer are there; of the last to come, which nothing would hide, no average is begun."
-        layers, hooks = [[p for p in layer.parameters() if p.requires_grad] for layer in self.model.trunk], []
+        "During the block, a backward pass, a layer's gradients are used up, or their averaging begins, as soon as all of them are there."
+        layers, hooks = [own for layer in self.model.trunk if (own := [p for p in layer.parameters() if p.requires_grad])], []
         held = {p for layer in layers for p in layer}
         layers += ([p] for p in self.model.parameters() if p.requires_grad and p not in held)  # one is complete before the next has begun
         waiting = [len(layer) for layer in layers]
@@ -70,8 +70,8 @@ class TrainingStep:
             waiting[i] -= 1
             if waiting[i]: return
             if self.consume: self.norms.append(self._update(layers[i], self.open)[0])
-            elif waiting[0]:
-                self.begun += layers[i]
+            elif waiting[0]:  # with the first layer, and what comes after, nothing is left that would hide it
+                self.begun.update(layers[i])
                 self.works += self.world.average([p.grad for p in layers[i]], meanwhile=True)
 
         for i, layer in enumerate(layers): hooks += [p.register_post_accumulate_grad_hook(lambda _, i=i: arrived(i)) for p in layer]
@@ -115,13 +115,11 @@ class TrainingStep:
         self.recordings, self.pool = {}, None
 
     def _run(self, parts):
-        guard, self.norms, self.begun, self.works = Guard(), [], [], []
+        guard, self.norms, self.begun, self.works = Guard(), [], set(), []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         loss = (self._in_turn if self.threads == 1 else self._together)(parts, guard)
         for work in self.works: work.wait()
-        if self.record:
-            begun = set(self.begun)
-            self.world.average([p.grad for p in self.model.parameters() if p.grad is not None and p not in begun])
+        if self.record: self.world.average([p.grad for p in self.model.parameters() if p.grad is not None and p not in self.begun])
         loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
         gate = (peak < 1) & loss.isfinite()
         if self.consume:

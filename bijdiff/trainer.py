@@ -217,7 +217,9 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
         threads = thread_count(config, shape, device, world.size)
         parts = config.accumulation * threads  # of a batch
-        take_step = TrainingStep(model, optimizers, ema, config.clip or None, world, record=use_graphs(config, shape, device, world.size), consume=config.compact, shards=shards, threads=threads)
+        record = use_graphs(config, shape, device, world.size)
+        take_step = TrainingStep(model, optimizers, ema, config.clip or None, world.overlapping() if record else world, record=record, consume=config.compact, shards=shards, threads=threads)
+        if record and world.size > 1: say(f'gradients are averaged {"while they come" if take_step.world.aside else "when all are there"}')
         total = config.steps or round(config.epochs * len(corpus.train) / config.batch_size)
         if not total: raise ValueError(f'epochs {config.epochs:g}: that is no whole step of {config.batch_size} of the {len(corpus.train):,} sequences: raise epochs, or lower batch_size')
         tokens = config.batch_size * config.block_size  # a step

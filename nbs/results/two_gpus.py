@@ -19,7 +19,7 @@ from bijdiff.parallel import Divided, World, _group_aside
 from bijdiff.step import Objective, TrainingStep
 
 gpu = torch.cuda.is_available()
-world = World.join(torch.device('cuda' if gpu else 'cpu'))
+world = World.join(torch.device('cuda' if gpu else 'cpu')).overlapping()
 preset, vocab_size, block_size, batch_size, steps = ('workstation', 50_257, 512, 64, 12) if gpu else ('tiny', 300, 32, 2, 2)
 if len(sys.argv) > 1: batch_size, vocab_size = map(int, sys.argv[1:])
 wait = torch.cuda.synchronize if gpu else lambda: None
