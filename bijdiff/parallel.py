@@ -77,7 +77,9 @@ class World:
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, broadcast_buffers=False)
 
     def average(self, tensors: list[Tensor], meanwhile: bool = False) -> list:
-        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting. `meanwhile`: through the group `aside`; what is launched next does not wait for them either, until `wait` of each of the results, of which there are none else, has been called."""
+        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting.
+
+        `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. Returns, in that case, what to call `wait` of before the means are read."""
         if self.size == 1: return []
         averages, works, group = self.device.type == 'cuda', [], self.aside if meanwhile else None  # gloo can only add
         if not averages: torch._foreach_div_(tensors, self.size)

@@ -43,7 +43,7 @@ class TrainingStep:
     """One update of `model` from one batch in parts; calling it synchronises only to record, and where recordings go.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU. `consume`: update each layer
+    that share the step, each with its part of the batch; recorded, they average gradients while they come if it is `World.overlapping`, and otherwise when all are there. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU. `consume`: update each layer
     as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
     spread over the processes. `threads`: so many parts are worked on at a time, on a CPU, each by a thread with its share of the cores; for one process."""
 
