@@ -15,7 +15,7 @@ from bijdiff.denoiser import DenoiserConfig, build
 from bijdiff.noise import Absorbing
 from bijdiff.objective import training_batch
 from bijdiff.optim import Ema, build_optimizer
-from bijdiff.parallel import Divided, World, _group_aside
+from bijdiff.parallel import Divided, World, _group_aside, _seconds_to_exchange
 from bijdiff.step import Objective, TrainingStep
 
 gpu = torch.cuda.is_available()
@@ -60,6 +60,15 @@ def say(what, laps, alone=None):
     if world.rank == 0: print(f'{what:48} {statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' + (f', {2 * statistics.median(alone) / statistics.median(laps):.3f} times' if alone else ''), flush=True)
 
 
+class Waiting(World):
+    "Processes that keep their gradients to themselves."
+    def average(self, tensors, meanwhile=False): return []
+
+
+gradients = [torch.zeros_like(p) for p in model.parameters()]
+say('all gradients averaged alone', timed(lambda parts: world.average(gradients), batches(1)))
+if gpu: say('64 MiB exchanged', [1e3 * _seconds_to_exchange(world.device)])
+del gradients
 for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
     data = batches(size)
     alone = timed(TrainingStep(*parts, world=World(world.device)), data)
@@ -73,4 +82,5 @@ for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 
     say(f'{name}recorded', timed(TrainingStep(*halved, world=world, record=True), data), recorded)
     when, aside = ('at the end', None) if world.aside else ('meanwhile', _group_aside())
     say(f'{name}recorded, averaged {when}', timed(TrainingStep(*halved, world=replace(world, aside=aside), record=True), data), recorded)
+    say(f'{name}recorded, only the loss and the range shared', timed(TrainingStep(*parts, world=Waiting(world.device, world.rank, world.size, world.control), record=True), data), recorded)
 torch.distributed.destroy_process_group()
