@@ -52,9 +52,12 @@ class TrainingBatch:
         more = (0, -len(self.index) % multiple)
         return replace(self, index=F.pad(self.index, more), target=F.pad(self.target, more), weight=F.pad(self.weight, more))
     def copy_(self, other: 'TrainingBatch'):
-        """Take over the content of a batch of the same shape, without waiting."""
+        """Take over the content of a batch of the same shape, or with fewer rows that enter the loss, without waiting; rows that are left have weight zero."""
         for k in fields(self):
-            if isinstance(mine := getattr(self, k.name), Tensor): mine.copy_(getattr(other, k.name), non_blocking=True)
+            if isinstance(mine := getattr(self, k.name), Tensor):
+                theirs = getattr(other, k.name)
+                mine[:len(theirs)].copy_(theirs, non_blocking=True)
+                mine[len(theirs):].zero_()
 
 
 def _batch(tokens, noisy, t, process, vocab_size) -> TrainingBatch:

@@ -32,13 +32,14 @@ parts, halved = ((model, build_optimizer(model, compile=gpu, spread=spread), ema
 
 def batches(size):
     generator, rank = torch.Generator().manual_seed(world.rank), torch.arange(size)
-    return [training_batch(torch.randint(vocab_size, (size, block_size), generator=generator), torch.zeros_like(rank), rank + i * size, Absorbing(), 0, vocab_size) for i in range(4)]
+    found = [training_batch(torch.randint(vocab_size, (size, block_size), generator=generator), torch.zeros_like(rank), rank + i * size, Absorbing(), 0, vocab_size) for i in range(4)]
+    return [batch.pin_memory() for batch in found] if gpu else found
 
 
 def timed(step, data):
     "Milliseconds of a step on both processes, in three laps, in order."
     gc.collect()  # what shared the step before has hooks on the gradients
-    for i in range(6): step([data[i % 4]])
+    for i in range(16): step([data[i % 4]])  # each number of losses several times, so that all is compiled and recorded
     laps = []
     for _ in range(3):
         wait()
