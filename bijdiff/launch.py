@@ -82,7 +82,7 @@ def _judge(name):
     return load_denoiser(place) if (place / 'checkpoints').is_dir() else str(place)
 
 
-_SETTINGS = ('blocks', 'draws', 'seed', 'samples', 'sample_length', 'sample_steps', 'sample_passes', 'sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'anneal', 'block', 'remask', 'pooled_tokens', 'sentences', 'orders', 'order_blocks', 'sliding_draws')
+_SETTINGS = ('blocks', 'split', 'draws', 'seed', 'samples', 'sample_length', 'sample_steps', 'sample_passes', 'sampler', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition', 'guidance', 'anneal', 'block', 'remask', 'pooled_tokens', 'sentences', 'orders', 'order_blocks', 'sliding_draws')
 
 
 def _print_measures(found, split):
@@ -107,8 +107,8 @@ def _evaluate(args):
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
     found = evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=not args.json)
-    if args.json: return print(json.dumps(_finite(dict(model=args.model, weights=args.weights, corpus=corpus.name, split=args.split, seed=args.seed) | found), indent=2))
-    _print_measures(found | dict(seed=args.seed), args.split)
+    if args.json: return print(json.dumps(_finite(dict(model=args.model, weights=args.weights, corpus=corpus.name) | found), indent=2))
+    _print_measures(found, args.split)
 
 
 def _check(args):

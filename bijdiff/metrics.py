@@ -216,7 +216,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     `split`: of a corpus. `blocks`: use only so many, evenly spaced. `draws`: corruptions of each block. `samples`: how many texts to draw, of the length of a block and in `steps`
     steps (default: its length), or a `Trace` to judge instead; 0, and any number for a model from left to right: none, and no keys for them. `orders`: random orders in which 16 blocks get their exact likelihood, one forward
     pass a token; `sliding`: the bound of the whole split as one running text too, half a block at a time after what comes before (absorbing noise; twice the passes); `calibrated`: the bound once more, the logits divided by the temperature that is best on the validation split, or on the test split where the validation split is judged (`bijdiff.objective.calibrate`: twelve passes over it, or over as many `blocks` of it; the model stays as it is); `novelty`: compare the samples with the training text; `judge`: see `generation_perplexity`, and `mauve`, where its package is installed.
-    Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`; for a corpus `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
+    Keys: `nelbo`, `nelbo_stderr`, `perplexity` (per token), `blocks`, `draws`, `seed`; for a corpus `split`, `word_perplexity`, and `bits_per_byte` where the text is raw; with samples `samples`, `sample_length`,
     `sample_steps`, `sample_passes`, the settings `sampler`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition`, `guidance`, `anneal`, `remask` (in words) and `block`, `mask_share`, `distinct_share` (of distinct tokens in a text, on average over texts), `pooled_distinct_share` (in the first
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
     what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`, `order_blocks`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`, `sliding_draws`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
@@ -252,7 +252,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     how = dict(process=process, draws=draws, batch_size=batch_size, seed=seed, progress=progress)
     exact = any_order_nll(model, tokens[:16], orders, seed) if orders else None
     bound = nelbo(model, tokens, **how)
-    result = dict(nelbo=bound.mean, nelbo_stderr=bound.stderr, perplexity=math.exp(min(bound.mean, 700)), blocks=len(tokens), draws=draws)
+    result = dict(nelbo=bound.mean, nelbo_stderr=bound.stderr, perplexity=math.exp(min(bound.mean, 700)), blocks=len(tokens), draws=draws, seed=seed, **(dict(split=split) if corpus else {}))
     if corpus:
         stats = corpus.stats[split]
         result['word_perplexity'] = word_perplexity(bound, stats['tokens'], stats['words'])

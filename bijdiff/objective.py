@@ -56,8 +56,10 @@ class TrainingBatch:
         for k in fields(self):
             if isinstance(mine := getattr(self, k.name), Tensor):
                 theirs = getattr(other, k.name)
-                mine[:len(theirs)].copy_(theirs, non_blocking=True)
-                mine[len(theirs):].zero_()
+                if k.name in ('index', 'target', 'weight'):
+                    mine[len(theirs):].zero_()
+                    mine = mine[:len(theirs)]
+                mine.copy_(theirs, non_blocking=True)
 
 
 def _batch(tokens, noisy, t, process, vocab_size) -> TrainingBatch:

@@ -97,7 +97,7 @@ class TrainingStep:
         shape = tuple((part.noisy.shape, -(-len(part.index) // 512)) for part in parts)
         if shape in self.recordings: return self._replay(shape, parts)
         device = self.model.device
-        here = [part.to(device).padded(512) for part in parts]  # padded there: what is made anew here is in no page-locked memory, and waited for
+        here = [part.to(device).padded(512) for part in parts]  # padded there, as `copy_` does for replays: what is padded here is not in page-locked memory
         self.seen[shape] = self.seen.get(shape, 0) + 1
         if self.seen[shape] <= self.warmup:
             self.forget()

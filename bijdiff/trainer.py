@@ -331,7 +331,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         run=folder.name, preset=config.preset, corpus=config.corpus, denoiser=config.denoiser, branch_dtype=config.branch_dtype, compile=model.config.compile, parameters=count['total'],
         steps=total, tokens=total * tokens, train_seconds=clock.seconds, tokens_per_second=middle('tokens_per_second'),
         peak_memory_bytes=max(v for r in readings for k, v in r.items() if k.endswith('memory_bytes')), gpu_utilisation=middle('utilisation') if gpu else None, **result, gpus=world.size,
-        device=torch.cuda.get_device_name(device) if gpu else 'cpu', threads=torch.get_num_threads(), torch=torch.__version__, bijdiff=__version__, seed=config.seed,
+        device=torch.cuda.get_device_name(device) if gpu else 'cpu', threads=torch.get_num_threads(), torch=torch.__version__, bijdiff=__version__,
         finished=datetime.now(timezone.utc).isoformat(timespec='seconds')))
 
 
