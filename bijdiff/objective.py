@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainingBatch', 'training_batch', 'training_loss', 'Estimate', 'nelbo', 'sliding_nelbo', 'order_nll', 'any_order_nll',
-           'mixture_nll', 'calibrate', 'Blockwise', 'blockwise_nll']
+           'mixture_nll', 'calibrate', 'Windowed', 'windowed_nll']
 
 # %% ../nbs/06_objective.ipynb #c57b8336
 import math
@@ -306,46 +306,58 @@ def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | 
     return temperature
 
 # %% ../nbs/06_objective.ipynb #29af4f74
-class Blockwise(NamedTuple):
-    """Negative log-likelihoods `(B,)` float64, in nats, of texts written block by block, in random order within a block."""
+class Windowed(NamedTuple):
+    """Negative log-likelihoods `(B,)` float64, in nats, of texts written within a window, in an order that is drawn."""
     exact: Tensor  # minus the logarithm of the mean probability over all orders: of who writes so
     mean: Tensor   # the mean over these orders of minus the logarithm, which bounds it
 
 
-@torch.no_grad()
-def blockwise_nll(model, tokens: Tensor, size: int, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Blockwise:
-    """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them in blocks of `size`, one after the other from the left, or from the right with `backwards`, and the tokens of a block one by one in random order.
+def _over_paths(steps):
+    "The logarithm of the sum over all paths to a state of the product of their steps, `(L + 1, 2**(w - 1), B)`, from logarithms `steps` (B, L, 2**(w - 1), w) of the steps from each state to the positions of its window, -inf where one is filled or none."
+    b, l, n, size = steps.shape
+    steps, reached = steps.permute(1, 2, 3, 0), torch.full((l + 1, n, b), -torch.inf, dtype=torch.float64)
+    reached[0, 0] = 0
+    for first in range(l):
+        for later in range(n):  # a set comes after all of its subsets
+            for k in range(size):
+                if k and later >> (k - 1) & 1: continue
+                filled = (later + 1 & ~later).bit_length()  # how far the window moves once its first position is filled
+                to = (first, later | 1 << (k - 1)) if k else (min(l, first + filled), later >> filled)
+                reached[to] = torch.logaddexp(reached[to], reached[first, later] + steps[first, later, k])
+    return reached
 
-    For a model of absorbing noise without time input. The positions of later blocks are there, masked; `sample` with `block` has none, and so another law. It takes `(2**size - 1) / size` forward passes a token, `batch_size` at once; of blocks of 1 it is
-    `order_nll` from the left or the right. Raises `ValueError`.
-    Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757, in the blocks of Arriola et al. 2025, arXiv:2503.09573."""
+
+@torch.no_grad()
+def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Windowed:
+    """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
+    proportion to exp(-`certainty` × the entropy of the prediction there, in nats).
+
+    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once; of windows of 1 it is `order_nll` from the left or the right, of a window as long as the text, with `certainty` 0, that of random order. The positions after the window are there, masked. Raises `ValueError`.
+    Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
     (b, l), tokens = tokens.shape, tokens.to(device)
     expect(int, size=size)
-    if not 1 <= size <= 10: raise ValueError(f'size {size}: expected 1 to 10, since a block takes 2**size - 1 forward passes')
-    if l % size: raise ValueError(f'size {size}: does not divide the {l} tokens of a text: take one that does, or cut the text')
-    place, each = torch.arange(size, device=device), 2**size - 1
-    written = (torch.arange(each, device=device)[:, None] >> place) % 2 == 1  # (sets, size): all but the full one
-    block, within = torch.arange(l, device=device) // size, torch.arange(l, device=device) % size
-    count = b * l // size * each
-    batch_size, log_p = min(batch_size, max(1, count)), torch.full((count, size), torch.nan, dtype=torch.float64, device=device)
+    expect(float, 0, certainty=certainty)
+    if not 1 <= size <= min(10, l): raise ValueError(f'size {size}: expected 1 to {min(10, l)}, since a window has at most the {l} positions of a text, and each of them takes 2**(size - 1) forward passes')
+    if backwards: tokens = tokens.flip(1)
+    at, ahead, n = torch.arange(l, device=device), torch.arange(size, device=device), 2**(size - 1)
+    count = b * l * n
+    batch_size = min(batch_size, max(1, count))
+    log_p, entropy = torch.empty(2, count, size, dtype=torch.float64, device=device)
     with _evaluating(model):
-        for start in tqdm(range(0, count, batch_size), desc='blockwise', disable=not progress, leave=False, delay=2):
+        for start in tqdm(range(0, count, batch_size), desc='windows', disable=not progress, leave=False, delay=2):
             one = torch.arange(start, start + batch_size, device=device).clamp(max=count - 1)[:, None]  # the last is repeated, so that a compiled model sees one shape
-            text, now, some = one // (l // size * each), one // each % (l // size), one % each
-            known = (block > now if backwards else block < now) | (block == now) & written[some, within]
-            hidden = model.hidden(tokens[text[:, 0]].masked_fill(~known, vocab_size))
-            at = now * size + place
-            logits = model.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1))
-            found = -F.cross_entropy(logits, tokens[text, at].flatten(), reduction='none')
-            log_p[start:start + batch_size] = found.view(-1, size)[:count - start]
-    log_p = log_p.cpu().view(b, l // size, each, size)
-    reached, mean = torch.full((2**size, b, l // size), -torch.inf, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
-    reached[0] = 0
-    for s in range(each):  # a set comes after all of its subsets
-        free = [j for j in range(size) if not s >> j & 1]
-        for j in free:
-            step = log_p[:, :, s, j]
-            reached[s | 1 << j] = torch.logaddexp(reached[s | 1 << j], reached[s] + step - math.log(len(free)))
-            mean += step.sum(1) / len(free) / math.comb(size, len(free))
-    return Blockwise(-reached[-1].sum(1), -mean)
+            text, first, later = one // (l * n), one // n % l, one % n
+            known = (at < first) | (at > first) & (at < first + size) & (later >> (at - first - 1).clamp(0, size) & 1 == 1)
+            clean, place = tokens[text[:, 0]], (first + ahead).clamp(max=l - 1)
+            noisy = clean.masked_fill(~known, vocab_size)
+            hidden = model.hidden(noisy.flip(1) if backwards else noisy)
+            here = l - 1 - place if backwards else place
+            found = model.logits(hidden.gather(1, here[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)).log_softmax(-1)
+            for table, value in (log_p, found.gather(1, clean.gather(1, place).view(-1, 1))), (entropy, -torch.special.xlogy(found.exp(), found.exp()).sum(-1)):
+                table[start:start + batch_size] = value.view(-1, size)[:count - start]
+    log_p, entropy, ahead = log_p.cpu().view(b, l, n, size), entropy.cpu().view(b, l, n, size), ahead.cpu()
+    free = ((torch.arange(n)[:, None] << 1 >> ahead & 1) == 0) & (torch.arange(l)[:, None, None] + ahead < l)  # (L, sets, size)
+    choice = torch.where(free, -certainty * entropy, -torch.inf).log_softmax(-1)
+    ways = (_over_paths(choice)[:l].permute(2, 0, 1)[..., None] + choice).exp()
+    return Windowed(-_over_paths(log_p + choice)[l, 0], -torch.where(ways > 0, ways * log_p, 0).sum((1, 2, 3)))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'Moment', 'Order', 'ancestral', 'fixed', 'one_at_random', 'left_to_right', 'in_order', 'confidence',
-           'margin', 'negative_entropy', 'surest', 'adaptive', 'Remask']
+           'margin', 'negative_entropy', 'surest', 'adaptive', 'windowed', 'Remask']
 
 # %% ../nbs/08a_orders.ipynb #ee5480a6
 from collections.abc import Callable
@@ -99,6 +99,23 @@ def adaptive(threshold: float = 0.9) -> Order:
     expect(float, threshold=threshold)
     if not 0 < threshold <= 1: raise ValueError(f'threshold {threshold}: expected more than 0 and at most 1')
     return Order(lambda now: now.masked & (now.score > threshold) | _lowest(now, -now.score, torch.ones(1, 1)), confidence, one_by_one=True)
+
+
+def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> Order:
+    """The order that reveals one position a step, from the left, or from the right with `backwards`: one of the masked among the `size` positions that begin with the first masked one, drawn in proportion to exp(-`certainty` × entropy in nats).
+
+    Its law is that of `bijdiff.objective.windowed_nll`. Raises `ValueError`."""
+    expect(int, 1, size=size)
+    expect(float, 0, certainty=certainty)
+
+    def reveal(now):
+        place = torch.arange(now.masked.shape[1])
+        if backwards: place = place.flip(0)
+        first = torch.where(now.masked, place, len(place)).amin(1, keepdim=True)
+        key = (-now.coin.log()).log()  # the lowest of these, less the logarithms of weights, falls on each in proportion to its weight
+        if certainty: key = key - certainty * now.score
+        return _lowest(now, key.masked_fill(place >= first + size, torch.inf), torch.ones(1, 1))
+    return Order(reveal, negative_entropy if certainty else None, one_by_one=True)
 
 
 SAMPLERS: dict[str, Order] = {
