@@ -306,6 +306,8 @@ def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | 
     return temperature
 
 # %% ../nbs/06_objective.ipynb #29af4f74
+_TABLE = 2**24  # how many numbers each of the two tables of `windowed_nll` may have
+
 class Windowed(NamedTuple):
     """Negative log-likelihoods `(B,)` float64, in nats, of texts written within a window, in an order that is drawn."""
     exact: Tensor  # minus the logarithm of the mean probability over all orders: of who writes so
@@ -330,17 +332,18 @@ def _over_paths(steps):
 @torch.no_grad()
 def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Windowed:
     """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
-    proportion to exp(-`certainty` × the entropy of the prediction there, in nats).
+    proportion to exp(-`certainty` × the entropy of the prediction there, in nats). In nats per text; `mean` is over the orders as they are drawn.
 
     For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once; of windows of 1 it is `order_nll` from the left or the right, of a window as long as the text, with `certainty` 0, that of random order. The positions after the window are there, masked. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
     (b, l), tokens = tokens.shape, tokens.to(device)
     expect(int, size=size)
-    expect(float, 0, certainty=certainty)
+    expect(float, 0, 1e6, certainty=certainty)
     if not 1 <= size <= min(10, l): raise ValueError(f'size {size}: expected 1 to {min(10, l)}, since a window has at most the {l} positions of a text, and each of them takes 2**(size - 1) forward passes')
-    if backwards: tokens = tokens.flip(1)
     at, ahead, n = torch.arange(l, device=device), torch.arange(size, device=device), 2**(size - 1)
+    if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, part, size, certainty, backwards, batch_size, progress) for part in tokens.split(most)))))
+    if backwards: tokens = tokens.flip(1)
     count = b * l * n
     batch_size = min(batch_size, max(1, count))
     log_p, entropy = torch.empty(2, count, size, dtype=torch.float64, device=device)
@@ -360,4 +363,5 @@ def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, b
     free = ((torch.arange(n)[:, None] << 1 >> ahead & 1) == 0) & (torch.arange(l)[:, None, None] + ahead < l)  # (L, sets, size)
     choice = torch.where(free, -certainty * entropy, -torch.inf).log_softmax(-1)
     ways = (_over_paths(choice)[:l].permute(2, 0, 1)[..., None] + choice).exp()
+    if log_p.isnan().any(): raise ValueError('the log-probabilities are nan: the weights are damaged; use an earlier checkpoint')
     return Windowed(-_over_paths(log_p + choice)[l, 0], -torch.where(ways > 0, ways * log_p, 0).sum((1, 2, 3)))

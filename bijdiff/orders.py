@@ -104,9 +104,9 @@ def adaptive(threshold: float = 0.9) -> Order:
 def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> Order:
     """The order that reveals one position a step, from the left, or from the right with `backwards`: one of the masked among the `size` positions that begin with the first masked one, drawn in proportion to exp(-`certainty` × entropy in nats).
 
-    Its law is that of `bijdiff.objective.windowed_nll`. Raises `ValueError`."""
+    `reveal` gives `(B, L)` bool. Of whole texts without a prompt, with plain choices of tokens, no `block` and no remasking, the law is that of `bijdiff.objective.windowed_nll`; how sure the model is does not depend on the temperature of the sampler. Raises `ValueError`."""
     expect(int, 1, size=size)
-    expect(float, 0, certainty=certainty)
+    expect(float, 0, 1e6, certainty=certainty)
 
     def reveal(now):
         place = torch.arange(now.masked.shape[1])
