@@ -36,6 +36,7 @@ class Order:
     score: Callable[[Tensor], Tensor] | None = None     # log-probabilities (N, V) float64 of N positions -> (N,), the larger the surer; None: the model is not asked
     one_by_one: bool = False                            # there are as many steps as masked positions, whatever number was asked for
     length: int | None = None                           # of the texts that it is for; None: any
+    name: str = 'own'                                   # by which a trace remembers it
 
 # %% ../nbs/08a_orders.ipynb #fac63fb7
 def ancestral(now: Moment) -> Tensor:
@@ -70,7 +71,7 @@ def in_order(order) -> Order:
     try: order = torch.as_tensor(order.copy() if isinstance(order, np.ndarray) else order)  # a copy has no negative strides
     except (TypeError, ValueError, RuntimeError): raise ValueError(f'order {order!r}: expected a permutation of positions, 0 to L - 1') from None
     if order.ndim != 1 or not torch.equal(order.sort().values, torch.arange(len(order))): raise ValueError(f'order {order.tolist()}: expected a permutation of 0 to {max(0, order.numel() - 1)}')
-    return Order(lambda now: _lowest(now, order.argsort().expand(now.masked.shape).double()), length=len(order))
+    return Order(lambda now: _lowest(now, order.argsort().expand(now.masked.shape).double()), length=len(order), name='in_order')
 
 # %% ../nbs/08a_orders.ipynb #974e23e7
 def confidence(logp: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def adaptive(threshold: float = 0.9) -> Order:
     """The order that reveals every position whose largest probability is above `threshold`, in (0, 1], and the surest one in any case. Raises `ValueError`."""
     expect(float, threshold=threshold)
     if not 0 < threshold <= 1: raise ValueError(f'threshold {threshold}: expected more than 0 and at most 1')
-    return Order(lambda now: now.masked & (now.score > threshold) | _lowest(now, -now.score, torch.ones(1, 1)), confidence, one_by_one=True)
+    return Order(lambda now: now.masked & (now.score > threshold) | _lowest(now, -now.score, torch.ones(1, 1)), confidence, one_by_one=True, name=f'adaptive({threshold:g})')
 
 
 def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> Order:
@@ -115,7 +116,7 @@ def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> 
         key = (-now.coin.log()).log()  # the lowest of these, less the logarithms of weights, falls on each in proportion to its weight
         if certainty: key = key - certainty * now.score
         return _lowest(now, key.masked_fill(place >= first + size, torch.inf), torch.ones(1, 1))
-    return Order(reveal, negative_entropy if certainty else None, one_by_one=True)
+    return Order(reveal, negative_entropy if certainty else None, one_by_one=True, name=f'windowed({size}, {certainty:g}, backwards={backwards})')
 
 
 SAMPLERS: dict[str, Order] = {

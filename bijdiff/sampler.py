@@ -405,7 +405,7 @@ def sample(model, *, batch_size: int = 1, length: int | None = None, steps: int 
            top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
            block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Trace:
     """Texts from `model`, as a `Trace`: all steps of `denoise`, which has the same arguments and errors."""
-    settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else 'own', temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal,
+    settings = dict(steps=steps, sampler=sampler if isinstance(sampler, str) else sampler.name, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal,
                     remask=asdict(remask) if isinstance(remask, Remask) else None, block=block, seed=seed, first=first, batch_invariant=batch_invariant)
     stream = denoise(model, batch_size=batch_size, length=length, steps=steps, sampler=sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, guidance=guidance, anneal=anneal, prompt=prompt,
                      cond=cond, remask=remask, block=block, seed=seed, candidates=candidates, first=first, batch_invariant=batch_invariant, progress=progress)
