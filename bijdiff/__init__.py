@@ -1,7 +1,8 @@
-"""Bijective discrete diffusion language models. Names are handed on lazily: `import bijdiff` loads no torch."""
+"""Bijective discrete diffusion language models. Names and modules are handed on lazily: `import bijdiff` loads no torch."""
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 
 __version__ = "0.1.0"
 
@@ -22,8 +23,9 @@ __all__ = sorted(_home)
 
 
 def __getattr__(name):
-    if name not in _home: raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it hands on {', '.join(__all__)}")
-    value = globals()[name] = getattr(import_module(f".{_home[name]}", __name__), name)
+    if name in _home: value = globals()[name] = getattr(import_module(f".{_home[name]}", __name__), name)
+    elif not name.startswith("_") and find_spec(f"{__name__}.{name}"): value = import_module(f".{name}", __name__)
+    else: raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it hands on {', '.join(__all__)}, and its modules")
     return value
 
 

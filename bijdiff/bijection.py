@@ -31,7 +31,7 @@ class Context:
 
 
 class Bijection(nn.Module):
-    """An invertible map of a pair of streams; `exact` says whether the inverse returns the same bits, which is for each class to claim, and for `invertibility.check_bijection` to find out."""
+    """An invertible map of a pair of streams; `exact` says whether the inverse returns the same bits, which is for each class to claim, and for `invertibility.check_bijection` to find out: of the same batch, in one process, on one device."""
     exact = False
 
     def forward(self, streams: Streams, context: Context | None = None) -> Streams:

@@ -146,6 +146,8 @@ class _Denoiser(nn.Module):
             raise ValueError(f'token id {tokens.min().item() if tokens.min() < 0 else tokens.max().item()} is outside 0..{c.vocab_size} (the mask): is this the tokenizer of the model?')
         if (t is None) == c.time_input: raise ValueError('this model needs the time t (B,)' if c.time_input else 'this model has no time input: leave t out')
         if (cond is None) != (self.classes is None): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond (B,)" if c.conditions else "leave cond out"}')
+        if guard is None and attention_mask is not None and not (sees := (attention_mask[:, :1] if c.causal else attention_mask).any(1)).all():
+            raise ValueError(f'attention_mask: text {sees.int().argmin().item()} has {"a first position that sees nothing, in a model that is causal" if c.causal else "no position that may be attended to"}: leave {"the first" if c.causal else "one"} True')
         vector = None
         if t is not None:
             rate = 10_000.0 ** (-torch.arange(c.width // 2, device=t.device) / (c.width // 2))
@@ -161,7 +163,7 @@ class _Denoiser(nn.Module):
         """Logits `(B, L, V)` float32 for `tokens` `(B, L)` int64 in [0, V], where V is the mask.
 
         `t` (B,): diffusion time, for models with a time input; `cond` (B,) int64: class; `attention_mask` (B, L) bool: True where a
-        position may be attended to; `key`: what dropout masks follow from in training, a number or (B,) int64 of random bits, for each text its own; `guard`: takes over the range test
+        position may be attended to, in each text at least one, of a causal model the first; `key`: what dropout masks follow from in training, a number or (B,) int64 of random bits, for each text its own; `guard`: takes over the range test
         (otherwise it synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
@@ -291,7 +293,7 @@ class BijectiveDenoiser(_Denoiser):
 
     @torch.no_grad()
     def rewind(self, streams: Streams, context: Context | None = None) -> Rewound:
-        """From the final streams back to the tokens; `context` must be that of the forward pass."""
+        """From the final streams back to the tokens; `context` must be that of the forward pass, and the batch as large: with another size, device or process some positions may not be `exact`."""
         x = torch.stack(self.trunk.inverse(streams, context))                       # (2, B, L, D)
         table = self.trunk.lattice.snap(self.table)
         known, ids = _hash(table).sort()

@@ -108,7 +108,7 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
 
 def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, *, scales: tuple[float, ...] = (1.0, 4.0), seed: int = 0,
                         gradients: bool = True) -> InvertibilityReport:
-    """Walk the trunk there and back in both directions and compare every bit; compare gradients between memory modes.
+    """Walk the trunk there and back in both directions, the same batch, and compare every bit; compare gradients between memory modes.
 
     The weights as they are come first, then (on a copy) branch matrices drawn at each of `scales` times the usual scale.
     `tokens` (B, L) int64: default, two sequences of at most 128 random ids, masks among them. Gradients are compared on the first redrawn weights

@@ -106,7 +106,7 @@ def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk
 
 # %% ../nbs/06_objective.ipynb #183daa14
 class Estimate(NamedTuple):
-    """A mean and its standard error, both in nats per token; NaN where one corruption of one block tells no error, 0 where nothing is drawn."""
+    """A mean and its standard error, both in nats per token; of `nelbo` with several draws, of these draws for the given text, with one, over texts too. NaN where one corruption of one block tells no error, 0 where nothing is drawn."""
     mean: float
     stderr: float
 
@@ -228,7 +228,7 @@ def _any_order(model, tokens, batch_size):
     check_tokens(tokens, c.vocab_size)
     if c.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
     if c.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of one token')
-    return torch.as_tensor(tokens).long()
+    return torch.tensor(tokens.astype('int64')) if isinstance(tokens, np.ndarray) else tokens.long()
 
 
 @torch.no_grad()
@@ -258,7 +258,9 @@ def _each_order(model, tokens, orders, seed, batch_size):
 
 
 def any_order_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64) -> Estimate:
-    """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, in nats per token; the bound is its mean over all orders."""
+    """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, the same for all texts, in nats per token; the bound is its mean over all orders.
+
+    The standard error is that over the orders, for the given texts: of a few orders it is a rough guess itself, of two it is next to none."""
     each = _each_order(model, tokens, orders, seed, batch_size) / tokens.shape[1]
     return Estimate(each.mean().item(), (each.mean(1).std() / orders**0.5).item() if orders > 1 else float('nan'))
 
@@ -340,6 +342,8 @@ def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, b
     (b, l), tokens = tokens.shape, tokens.to(device)
     expect(int, size=size)
     expect(float, 0, 1e6, certainty=certainty)
+    expect(bool, backwards=backwards)
+    if not l: raise ValueError(f'tokens {tuple(tokens.shape)}: expected texts (B, L) of at least one token')
     if not 1 <= size <= min(10, l): raise ValueError(f'size {size}: expected 1 to {min(10, l)}, since a window has at most the {l} positions of a text, and each of them takes 2**(size - 1) forward passes')
     at, ahead, n = torch.arange(l, device=device), torch.arange(size, device=device), 2**(size - 1)
     if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, part, size, certainty, backwards, batch_size, progress) for part in tokens.split(most)))))

@@ -108,6 +108,7 @@ def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> 
     `reveal` gives `(B, L)` bool. Of whole texts without a prompt, with plain choices of tokens, no `block` and no remasking, the law is that of `bijdiff.objective.windowed_nll`; how sure the model is does not depend on the temperature of the sampler. Raises `ValueError`."""
     expect(int, 1, size=size)
     expect(float, 0, 1e6, certainty=certainty)
+    expect(bool, backwards=backwards)
 
     def reveal(now):
         place = torch.arange(now.masked.shape[1])

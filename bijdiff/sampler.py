@@ -215,7 +215,7 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     reveals = isinstance(process, Absorbing)
     valid = SAMPLERS if reveals else ['ancestral']
     if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
-        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or an order of positions as bijdiff.orders.in_order makes it' if reveals else f' for the process {model.process["name"]}'))
+        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or in Python an order, as bijdiff.orders.in_order(positions) and windowed(5) make it' if reveals else f' for the process {model.process["name"]}'))
     expect(int, 1, batch_size=batch_size, steps=steps)
     expect(int, 0, candidates=candidates)
     expect(int, -2**63, 2**63 - 1, seed=seed, first=first)

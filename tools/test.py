@@ -129,11 +129,12 @@ def docstrings():
 
 
 def lazy_names():
-    "`import bijdiff` loads no torch, lets its threads sleep unless told otherwise, and every name that it hands on is there."
+    "`import bijdiff` loads no torch, lets its threads sleep unless told otherwise, and every name that it hands on, and every module, is there."
     told = run("python", "-c", "import os; os.environ.pop('GOMP_SPINCOUNT', None); import bijdiff, torch", OMP_DISPLAY_ENV="verbose")
     assert "OPENMP DISPLAY ENVIRONMENT" not in told or "GOMP_SPINCOUNT = '10000'" in told, told
     assert run("python", "-c", "import bijdiff, os; print(os.environ['GOMP_SPINCOUNT'])", GOMP_SPINCOUNT="7").split() == ["7"]
     run("python", "-c", "import bijdiff, sys; assert 'torch' not in sys.modules, 'import bijdiff loads torch'; [getattr(bijdiff, n) for n in bijdiff.__all__]")
+    run("python", "-c", "import bijdiff; bijdiff.orders.windowed(5); assert not hasattr(bijdiff, 'order')")
 
 
 def notebook(path: Path, flags: list[str], threads: int):
