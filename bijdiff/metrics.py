@@ -232,7 +232,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     check_tokens(tokens, model.config.vocab_size, 'the data')
     tokens = torch.from_numpy(tokens.astype(np.int64))
     if corpus and corpus.tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: use the tokenizer it was trained with')
+        raise ValueError(f'the vocabulary of the corpus has {corpus.tokenizer.vocab_size} tokens, that of the model {model.config.vocab_size}: {"a grammar brings words of its own; pass the one that the model was trained on, or text" if corpus.grammar is not None else "use the tokenizer it was trained with"}')
     expect(int, 0, orders=orders, **{} if isinstance(samples, Trace) else dict(samples=samples))
     expect(int, 1, draws=draws)
     expect(int, seed=seed)
