@@ -228,7 +228,7 @@ def _any_order(model, tokens, batch_size):
     check_tokens(tokens, c.vocab_size)
     if c.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
     if c.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of one token')
-    return torch.tensor(tokens.astype('int64')) if isinstance(tokens, np.ndarray) else tokens.long()
+    return torch.from_numpy(tokens.astype('int64')) if isinstance(tokens, np.ndarray) else tokens.long()
 
 
 @torch.no_grad()
