@@ -7,6 +7,7 @@ __all__ = ['parser', 'main']
 
 # %% ../nbs/15_launch.ipynb #cb9376b4
 import argparse
+import difflib
 import json
 import os
 import re
@@ -237,9 +238,17 @@ def _notebooks(args):
     for name, about in declared(path).items(): print(f'{name:18} {about["inferred_type_name"]:15} {about["default"]:12} {about["help"]}')
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        if 'expected 2 arguments' in message: message += ', with a space between: ' + ('-g seed 0,1' if '-g' in message else '-p preset small')
+        if wrong := re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message):
+            if near := difflib.get_close_matches(wrong[1], re.findall(r'[\w-]+', wrong[2]), 1): message += f': did you mean {near[0]}?'
+        super().error(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """The grammar of the command line."""
-    p = argparse.ArgumentParser(prog='bijdiff', description='Bijective discrete diffusion language models: train, sample, evaluate, check.')
+    p = _Parser(prog='bijdiff', description='Bijective discrete diffusion language models: train, sample, evaluate, check.')
     p.add_argument('--version', action='version', version=__version__)
     verbs = p.add_subparsers(dest='verb', required=True, metavar='VERB')
 
@@ -271,7 +280,7 @@ def parser() -> argparse.ArgumentParser:
     v = verb(_sample, 'write text with a trained model')
     model(v)
     options(v, prompt=(str, 'text that the samples keep; ____ is a hole of one token, ____{3} of three, ____{2-5} of two to five'), batch=(1, 'number of samples'), length=(int, 'tokens; default the block size'),
-            steps=(20, 'denoising steps'), sampler=('ancestral', 'which positions first: ancestral, first-hitting, fixed, left-to-right, confidence, margin, entropy or adaptive'), temperature=(1.0, 'of the choice'),
+            steps=(20, 'denoising steps'), sampler=('ancestral', 'which positions first: ancestral, first-hitting, fixed, left-to-right, confidence, margin, entropy, adaptive or windowed, the last two also as "adaptive(0.8)" and "windowed(5, 0.5, backwards=True)"'), temperature=(1.0, 'of the choice'),
             top_k=(int, 'choose among so many tokens'), top_p=(float, 'choose among this much probability'), min_p=(float, 'choose among tokens with at least this share of the probability of the likeliest'),
             repetition=(1.0, 'penalty for tokens that the text has already'), guidance=(0.0, 'how far to go beyond the prompt'), remask=(str, 'second thoughts of the sampler ancestral: cap, rescale or confidence'), remask_rate=(0.05, 'their rate'), block=(int, 'write so many tokens at a time, texts of any length'), seed=(0, 'of the draws'))
     v.add_argument('--anneal', action='store_true', help='a plain choice at first, what is asked for at the end')

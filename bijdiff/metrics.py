@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .corpus import Corpus
-from .expect import check_tokens, expect
+from .expect import check_tokens, expect, expect_model
 from .noise import get_process
 from .objective import Estimate, any_order_nll, calibrate, nelbo, sliding_nelbo
 from .orders import Remask
@@ -222,6 +222,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`, `order_blocks`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`, `sliding_draws`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
     `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
+    expect_model(model)
     corpus = data if isinstance(data, Corpus) else None
     tokens = text = corpus[split] if corpus else np.asarray(data)
     if corpus and not len(tokens): raise ValueError(f'split {split!r} of {corpus.name!r} has {corpus.stats[split]["tokens"]:,} tokens, and a block {tokens.shape[1]}: add text to it, choose another split, or train with a smaller block_size')

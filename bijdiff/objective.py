@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .chain import random_bits, uniform
-from .expect import check_tokens, expect
+from .expect import check_tokens, expect, expect_model
 from .head import chunk_rows, head_loss
 from .lattice import Guard
 from .noise import Absorbing, LeftToRight, get_process
@@ -166,6 +166,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
     the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
+    expect_model(model)
     c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)
     expect(int, 1, draws=draws)
     expect(int, seed=seed)

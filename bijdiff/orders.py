@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'Moment', 'Order', 'ancestral', 'fixed', 'one_at_random', 'left_to_right', 'in_order', 'confidence',
-           'margin', 'negative_entropy', 'surest', 'adaptive', 'windowed', 'Remask']
+           'margin', 'negative_entropy', 'surest', 'adaptive', 'windowed', 'get_order', 'Remask']
 
 # %% ../nbs/08a_orders.ipynb #ee5480a6
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -122,7 +123,18 @@ def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> 
 
 SAMPLERS: dict[str, Order] = {
     'ancestral': Order(ancestral), 'first-hitting': Order(one_at_random, one_by_one=True), 'fixed': Order(fixed), 'left-to-right': Order(left_to_right),
-    'confidence': Order(surest, confidence), 'margin': Order(surest, margin), 'entropy': Order(surest, negative_entropy), 'adaptive': adaptive()}
+    'confidence': Order(surest, confidence), 'margin': Order(surest, margin), 'entropy': Order(surest, negative_entropy), 'adaptive': adaptive(), 'windowed': windowed()}
+
+
+def get_order(sampler: str | Order) -> Order:
+    """The order called `sampler`: one of `SAMPLERS`, or `adaptive` or `windowed` with their arguments, as traces remember them, such as `windowed(5, 0.5, backwards=True)`. An `Order` is itself. Raises `ValueError`."""
+    if isinstance(sampler, Order): return sampler
+    try:
+        if sampler in SAMPLERS: return SAMPLERS[sampler]
+        call = ast.parse(sampler, mode='eval').body
+        return {'adaptive': adaptive, 'windowed': windowed}[call.func.id](*map(ast.literal_eval, call.args), **{given.arg: ast.literal_eval(given.value) for given in call.keywords})
+    except (TypeError, SyntaxError, AttributeError, KeyError):
+        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(SAMPLERS)}, as "adaptive(0.8)" and "windowed(5, 0.5, backwards=True)" with what they take, or in Python an order, as bijdiff.orders.in_order(positions) makes it') from None
 
 # %% ../nbs/08a_orders.ipynb #552d17e7
 @dataclass(frozen=True)

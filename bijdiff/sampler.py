@@ -20,10 +20,10 @@ from tqdm import tqdm
 from .branch import uncompiled
 from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
-from .expect import expect
+from .expect import expect, expect_model
 from .noise import Absorbing, LeftToRight, get_process
 from .objective import _evaluating
-from .orders import SAMPLERS, Moment, Order, Remask
+from .orders import SAMPLERS, Moment, Order, Remask, get_order
 from .recording import Recorder, can_part
 from .tokenizer import Tokenizer
 from .trace import Candidates, Step, Trace
@@ -203,19 +203,19 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model or, on a GPU, it was expected to reveal many; on a CPU a pass is over those texts alone in which something is revealed, unless the order asks. On a GPU
     the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU, and no other thread may draw from the same model there.
 
-    `length`: in tokens, default the block size. `sampler`: one of `SAMPLERS`, or an `Order`. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
+    `length`: in tokens, default the block size. `sampler`: an `Order`, or what `bijdiff.orders.get_order` knows it by. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
     `block`: write so many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, of which the latest tokens are read. `candidates`: how many to keep for each
     token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in whatever batch.
     `anneal`: let `temperature`, `top_k`, `top_p` and `min_p` come in as diffusion time goes by, from next to nothing of them in the first of many steps to all in the last; with `block`, in each block anew.
-    Raises `ValueError` before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
+    Raises `ValueError`, and `TypeError` for what is no model, before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
     blocks: Arriola et al. 2025, arXiv:2503.09573."""
+    expect_model(model)
     c, process = model.config, get_process(**model.process)
     if isinstance(process, LeftToRight): raise ValueError('a causal model (process lefttoright) does not denoise: sample from one trained with process absorbing, uniform or hybrid')
     reveals = isinstance(process, Absorbing)
-    valid = SAMPLERS if reveals else ['ancestral']
-    if not (isinstance(sampler, Order) and reveals) and not (isinstance(sampler, str) and sampler in valid):
-        raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(valid)}' + (', or in Python an order, as bijdiff.orders.in_order(positions) and windowed(5) make it' if reveals else f' for the process {model.process["name"]}'))
+    if not (reveals or isinstance(sampler, str) and sampler == 'ancestral'): raise ValueError(f'sampler {sampler!r}: expected ancestral for the process {model.process["name"]}')
+    order = get_order(sampler)
     expect(int, 1, batch_size=batch_size, steps=steps)
     expect(int, 0, candidates=candidates)
     expect(int, -2**63, 2**63 - 1, seed=seed, first=first)
@@ -235,7 +235,6 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if (block or remask) and not reveals: raise ValueError(f'{"block" if block else "remask"}: the process {model.process["name"]!r} reveals nothing: leave it unset')
     if remask and sampler != 'ancestral': raise ValueError(f'remask with sampler {sampler!r}: expected the sampler ancestral, whose rates it changes')
     block = None if block is None else int(block)  # of numpy, perhaps
-    order = SAMPLERS.get(sampler, sampler) if isinstance(sampler, str) else sampler
     tokens = start_tokens(model, batch_size, length, prompt, seed, first, None if block is None else 2**40)
     if order.length not in (None, tokens.shape[1]): raise ValueError(f'an order of {order.length} positions for texts of {tokens.shape[1]}: give as many')
     holes = [part.sum(1) for part in (tokens == c.vocab_size).split(block or tokens.shape[1], 1)]
