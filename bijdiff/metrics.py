@@ -221,7 +221,7 @@ def evaluate(model, data, *, split: str = 'valid', blocks: int | None = None, dr
     `pooled_tokens` of all samples together), `distinct_2`, `distinct_3` (of runs, among all samples), `repetition_4`, `unigram_entropy` (nats, of these first tokens), and of real texts of the split, cut to the length of the samples, `data_distinct_share`, `data_repetition_4`, and of `pooled_tokens` tokens of it, which is
     what samples and split both have, `data_pooled_distinct_share`, `data_unigram_entropy`; with `orders` `order_nll`, `order_nll_stderr`, `orders`, `order_blocks`; with `sliding` `sliding_nelbo`, `sliding_nelbo_stderr`, `sliding_draws`; with `calibrated` `calibrated_nelbo`, `calibrated_nelbo_stderr`, `calibration_temperature`; with `novelty`
     `copied_8`, `longest_copy`; with a judge its keys; with a grammar `corpus_entropy`,
-    `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`."""
+    `structural_entropy` (nats per token), under absorbing noise or left to right `structural_nelbo`, `structural_excess`, and with samples `valid_share`, `sentences`, `topic_consistent`, `grammatical_documents` and their `grammar_nll` (nats per token; a document that the grammar cannot produce has none). Raises `ValueError`, and `TypeError` for what is no model."""
     expect_model(model)
     corpus = data if isinstance(data, Corpus) else None
     tokens = text = corpus[split] if corpus else np.asarray(data)

@@ -164,7 +164,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     `context`: so many tokens at the beginning of each block are given, and not counted (absorbing noise).
     `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
-    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`.
+    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`, and `TypeError` for what is no model.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
     expect_model(model)
     c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)

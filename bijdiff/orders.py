@@ -8,6 +8,7 @@ __all__ = ['SAMPLERS', 'Moment', 'Order', 'ancestral', 'fixed', 'one_at_random',
 
 # %% ../nbs/08a_orders.ipynb #ee5480a6
 import ast
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -132,9 +133,11 @@ def get_order(sampler: str | Order) -> Order:
     try:
         if sampler in SAMPLERS: return SAMPLERS[sampler]
         call = ast.parse(sampler, mode='eval').body
-        return {'adaptive': adaptive, 'windowed': windowed}[call.func.id](*map(ast.literal_eval, call.args), **{given.arg: ast.literal_eval(given.value) for given in call.keywords})
-    except (TypeError, SyntaxError, AttributeError, KeyError):
+        make = {'adaptive': adaptive, 'windowed': windowed}[call.func.id]
+        given = inspect.signature(make).bind(*map(ast.literal_eval, call.args), **{named.arg: ast.literal_eval(named.value) for named in call.keywords})
+    except (TypeError, ValueError, SyntaxError, AttributeError, KeyError):
         raise ValueError(f'sampler {sampler!r}: expected one of {", ".join(SAMPLERS)}, as "adaptive(0.8)" and "windowed(5, 0.5, backwards=True)" with what they take, or in Python an order, as bijdiff.orders.in_order(positions) makes it') from None
+    return make(*given.args, **given.kwargs)
 
 # %% ../nbs/08a_orders.ipynb #552d17e7
 @dataclass(frozen=True)
