@@ -130,12 +130,12 @@ def _accumulate(gradients: list[Tensor], buffers: list[Tensor], momentum: float,
     return direction
 
 
-def _descend(params: list[Tensor], direction: Tensor, rate: float | Tensor, decay: float, gate: Tensor | None, counts: list[Tensor]):
-    "Move `params` by `-rate` times the directions, stacked, and `decay` times themselves; those in bfloat16 have `counts` from which their rounding follows."
+def _descend(params: list[Tensor], directions: list[Tensor], rate: float | Tensor, decay: float, gate: Tensor | None, counts: list[Tensor]):
+    "Move `params` by `-rate` times the `directions`, and `decay` times themselves; those in bfloat16 have `counts` from which their rounding follows."
     wide = list(map(_wide, params))
-    update = [rate * d.to(p.dtype) for d, p in zip(direction.unbind(), wide)]
+    update = [rate * d.to(p.dtype) for d, p in zip(directions, wide)]
     if decay: update = [u + rate * decay * p for u, p in zip(update, wide)]
-    update = _gated(update, [torch.zeros((), device=direction.device)] * len(params), gate)  # x - 0.0 is x, bit for bit
+    update = _gated(update, [torch.zeros((), device=params[0].device)] * len(params), gate)  # x - 0.0 is x, bit for bit
     if not counts: return torch._foreach_sub_(params, update)
     for p, x, u, count in zip(params, wide, update, counts):
         p.copy_(_rounded(x - u, count))
@@ -147,7 +147,7 @@ class Muon(torch.optim.Optimizer):
 
     `params` are 2-D parameters or groups of them; `lr` the step, that is the spectral norm of the change of a wide matrix; `steps` the Newton-Schulz
     iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default float32 or that of a wider parameter; `compile` fuses what is not a product. `spread`:
-    what processes do instead that share the work: `spread(x, shape, steps, dtype)` does for a batch of parameters what `orthogonalize` does for matrices, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
+    how processes share the work: of `params` alike this one keeps the momentum of `spread.kept(params)`, `spread(x, params, steps, dtype)` makes of their directions `x`, stacked, the orthogonalised directions of all `params`, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
     Parameters in bfloat16 are updated in float32 and rounded at random, by draws that no two of them and no two updates share. Raises `ValueError` for a parameter that is not a matrix."""
 
     def __init__(self, params: Iterable, lr: float = 0.006, momentum: float = 0.95, steps: int = 5, weight_decay: float = 0.0,
@@ -170,13 +170,16 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _step_alike(self, params: list[Tensor], shape: tuple[int, int], group: dict, gate: Tensor | None, factor: Tensor | None):
+        kept = self.spread.kept(params) if self.spread else params
+        for p in kept:
+            if 'momentum' not in self.state[p]: self.state[p]['momentum'] = torch.zeros_like(_wide(p), dtype=group['momentum_dtype'])
         for p in params:
-            if not (state := self.state[p]): state['momentum'] = torch.zeros_like(_wide(p), dtype=group['momentum_dtype'])
-            if p.dtype == torch.bfloat16 and 'count' not in state: state['count'] = torch.full((), self.number[p] << 32, device=p.device)
+            if p.dtype == torch.bfloat16 and 'count' not in self.state[p]: self.state[p]['count'] = torch.full((), self.number[p] << 32, device=p.device)
         scale, dtype = math.sqrt(max(1, shape[0] / shape[1])), group['dtype'] or _fast(params[0].device)
-        direction = self.fuse(_accumulate)([p.grad for p in params], [self.state[p]['momentum'] for p in params], group['momentum'], group['nesterov'], gate, factor, dtype)
-        direction = self.spread(direction, shape, group['steps'], dtype) if self.spread else orthogonalize(direction, group['steps'], dtype)
-        self.fuse(_descend)([p.detach() for p in params], direction, group['lr'] * scale, group['weight_decay'] / scale, gate,
+        if kept: direction = self.fuse(_accumulate)([p.grad for p in kept], [self.state[p]['momentum'] for p in kept], group['momentum'], group['nesterov'], gate, factor, dtype)
+        else: direction = params[0].new_empty(0, *params[0].shape, dtype=dtype)
+        directions = self.spread(direction, params, group['steps'], dtype) if self.spread else orthogonalize(direction, group['steps'], dtype).unbind()
+        self.fuse(_descend)([p.detach() for p in params], list(directions), group['lr'] * scale, group['weight_decay'] / scale, gate,
                              [self.state[p]['count'] for p in params if p.dtype == torch.bfloat16])
 
 # %% ../nbs/11_optim.ipynb #86618760
@@ -193,6 +196,11 @@ class Optimizers:
         self.base = [[float(group['lr']) for group in opt.param_groups] for opt in optimizers]
         if compile:
             for group in (group for opt in optimizers for group in opt.param_groups): group['lr'] = torch.tensor(group['lr'], device=group['params'][0].device)
+
+    @property
+    def spread(self):
+        """How processes share the work of Muon; `None` where they do not."""
+        return next((opt.spread for opt in self.optimizers if isinstance(opt, Muon)), None)
 
     def set_scale(self, scale: float):
         """Set every learning rate to `scale` times what it is at 1."""
@@ -234,6 +242,7 @@ class Optimizers:
                 continue
             known = p is not None and key in (('momentum', 'count') if isinstance(self.owner[p], Muon) else ('step', 'exp_avg', 'exp_avg_sq'))
             if not known: raise ValueError(f'optimizer state {full!r} belongs to no parameter of this model: resume with the configuration that saved it')
+            if key == 'momentum' and (spread := self.owner[p].spread) and not spread.kept([p]): continue
             if value.shape != (() if key in ('step', 'count') else p.shape):
                 raise ValueError(f'optimizer state {full!r} has shape {tuple(value.shape)}, the parameter {tuple(p.shape)}: resume with the configuration that saved it')
             loaded[p][key] = value.detach().clone().to(p.device)
@@ -275,12 +284,16 @@ def build_optimizer(model: nn.Module, optimizer: str = 'muon', *, matrix_lr: flo
     return Optimizers({name: p for name, p in named.items() if p.requires_grad}, built, compile)
 
 # %% ../nbs/11_optim.ipynb #4aa67900
-def clip_factor(params: Iterable[Tensor], max_norm: float | None = 1.0) -> tuple[Tensor, Tensor | None]:
-    """The global 2-norm of the gradients of `params`, and the factor at most 1 that brings it down to `max_norm` (`None` for `None`); both 0-d, on the device."""
+def clip_factor(params: Iterable[Tensor], max_norm: float | None = 1.0, total: Callable | None = None) -> tuple[Tensor, Tensor | None]:
+    """The global 2-norm of the gradients of `params`, and the factor at most 1 that brings it down to `max_norm` (`None` for `None`); both 0-d, on the device.
+
+    `total`: the sum of its argument over processes that each look at `params` of their own."""
     alike = {}
     for p in params:
         if p.grad is not None: alike.setdefault(p.dtype, []).append(p.grad)
-    norm = torch.linalg.vector_norm(torch.stack([n for grads in alike.values() for n in torch._foreach_norm(grads, dtype=torch.promote_types(grads[0].dtype, torch.float32))]))
+    norms = [n for grads in alike.values() for n in torch._foreach_norm(grads, dtype=torch.promote_types(grads[0].dtype, torch.float32))]
+    if total: norm = total(torch.stack(norms).square().sum() if norms else 0.0).sqrt()
+    else: norm = torch.linalg.vector_norm(torch.stack(norms))
     return norm, None if max_norm is None else (max_norm / (norm + 1e-6)).clamp(max=1.0)
 
 # %% ../nbs/11_optim.ipynb #f8e92c21

@@ -15,16 +15,18 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .optim import orthogonalize
+from .optim import Ema, Optimizers, clip_factor, orthogonalize
 
 # %% ../nbs/14b_parallel.ipynb #a080cd07
 def _group_aside():
@@ -44,6 +46,15 @@ def _seconds_to_exchange(device):
         torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def _combine(group, x, how, keeper):
+    "Begin to combine `x` of all processes, for all or for the one of rank `keeper`."
+    options = dist.AllreduceOptions() if keeper is None else dist.ReduceOptions()
+    options.reduceOp = how
+    if keeper is None: return group.allreduce([x], options)
+    options.rootRank = keeper
+    return group.reduce([x], options)
 
 
 @dataclass(frozen=True)
@@ -76,18 +87,27 @@ class World:
         if self.size == 1: return module
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, broadcast_buffers=False)
 
-    def average(self, tensors: list[Tensor], meanwhile: bool = False) -> list:
+    def average(self, tensors: list[Tensor], meanwhile: bool = False, keepers: list[int | None] | None = None) -> list:
         """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting.
 
-        `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. Returns, in that case, what to call `wait` of before the means are read."""
+        `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. `keepers`: for each the rank of the process that alone needs the mean, or `None`; what others have in its place then is of no use.
+        Returns what to call `wait` of before the means are read, unless that has been seen to."""
         if self.size == 1: return []
-        averages, works, group = self.device.type == 'cuda', [], self.aside if meanwhile else None  # gloo can only add
-        if not averages: torch._foreach_div_(tensors, self.size)
-        for alike in ([x for x in tensors if x.dtype == dtype] for dtype in {x.dtype: None for x in tensors}):  # in order of appearance, the same everywhere
-            with dist._coalescing_manager(group, async_ops=meanwhile) as work:
-                for x in alike: dist.all_reduce(x, dist.ReduceOp.AVG if averages else dist.ReduceOp.SUM, group)
-            works.append(work)
-        return works if meanwhile else []
+        group, keepers = self.aside if meanwhile else dist.group.WORLD, keepers or [None] * len(tensors)
+        if self.device.type == 'cuda':
+            with dist._coalescing_manager(group, self.device, async_ops=True) as together:
+                for x, keeper in zip(tensors, keepers): _combine(group, x, dist.ReduceOp.AVG, keeper)
+            works = [together]
+        else:  # gloo can only add
+            torch._foreach_div_(tensors, self.size)
+            works = [_combine(group, x, dist.ReduceOp.SUM, keeper) for x, keeper in zip(tensors, keepers)]
+        if meanwhile: return works
+        for work in works: work.wait()
+        return []
+
+    def total(self, x: Tensor | float) -> Tensor:
+        """The sum of `x` (any shape, on the device, or a number) over the processes, without waiting."""
+        return self._combined(x.clone() if isinstance(x, Tensor) else torch.full((), x, device=self.device), dist.ReduceOp.SUM)
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of `x` (any shape, on the device) over the processes, without waiting."""
@@ -114,22 +134,49 @@ class World:
 
 # %% ../nbs/14b_parallel.ipynb #269ad1db
 class Divided:
-    """`orthogonalize` for matrices that all processes of `world` have, each of which works on its share of them (`spread` of `optim.Muon`)."""
+    """The matrices of `model`, which all processes of `world` have, shared out for Muon (`spread` of `optim.Muon`): `keeper` tells of each the rank of the process that has its momentum, orthogonalises it, and alone needs its gradient."""
 
-    def __init__(self, world: World): self.world = world
+    def __init__(self, world: World, model: nn.Module):
+        self.world, self.model, self.keeper, alike, roles = world, model, {}, {}, model.parameter_roles()
+        for name, p in model.named_parameters():
+            if roles[name] == 'matrix' and p.requires_grad: alike.setdefault(p.shape, []).append(p)
+        for matrices in alike.values(): self.keeper |= {p: i * world.size // len(matrices) for i, p in enumerate(matrices)}
+
+    def kept(self, params: list[Tensor]) -> list[Tensor]:
+        """Those of `params` whose keeper this process is."""
+        return [p for p in params if self.keeper[p] == self.world.rank]
 
     def shape(self, p: Tensor) -> torch.Size:
         """That of the matrix `p`, which is whole."""
         return p.shape
 
-    def __call__(self, x: Tensor, shape: torch.Size, steps: int, dtype: torch.dtype | None) -> Tensor:
-        """As `optim.orthogonalize`, of `x` `(N, *shape)`, the same in every process; every process must ask."""
-        share = -(-len(x) // self.world.size)
-        own = orthogonalize(x[self.world.rank * share:][:share], steps, dtype)
-        if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *shape)))
-        whole = own.new_empty(self.world.size * share, *shape)
-        dist.all_gather(list(whole.split(share)), own)
-        return whole[:len(x)]
+    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype | None) -> list[Tensor]:
+        """What `optim.orthogonalize` makes of the directions of all `params`, of which `x` `(N, rows, columns)` are those that this process keeps; every process must ask."""
+        share = max(Counter(self.keeper[p] for p in params).values())
+        own = orthogonalize(x, steps, dtype) if len(x) else x
+        if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *own.shape[1:])))
+        whole = own.new_empty(self.world.size, *own.shape)
+        dist.all_gather(list(whole), own)
+        matrices = [iter(part) for part in whole]
+        return [next(matrices[self.keeper[p]]) for p in params]
+
+    def clip_factor(self, max_norm: float | None) -> tuple[Tensor, Tensor | None]:
+        """As `optim.clip_factor`, of the means of all gradients: each process looks at those of the matrices that it keeps, the first also at what has no keeper."""
+        return clip_factor([p for p in self.model.parameters() if self.keeper.get(p, 0) == self.world.rank], max_norm, self.world.total)
+
+    def whole_state(self, optimizers: Optimizers, ema: Ema | None) -> tuple:
+        """What `save_checkpoint` needs on rank 0, `(model, optimizers, ema)`; every process must ask."""
+        state = optimizers.state_tensors()
+        momentum = {name: x for name, x in state.items() if name.endswith(':momentum')}
+        for rank, there in enumerate(self.world.gather([(name, x.shape, x.dtype) for name, x in momentum.items()])):
+            for name, shape, dtype in there if rank else ():
+                if self.world.rank == rank: dist.send(momentum[name].contiguous(), 0)
+                elif self.world.rank == 0:
+                    received = torch.empty(shape, dtype=dtype, device=self.world.device)
+                    dist.recv(received, rank)
+                    state[name] = received.cpu()
+        if self.world.device.type == 'cuda': torch.cuda.synchronize(self.world.device)  # a process that ended before its parts were sent would leave rank 0 waiting for them
+        return self.model, SimpleNamespace(state_tensors=lambda: state), ema
 
 # %% ../nbs/14b_parallel.ipynb #b3f9ac19
 class WorkerError(RuntimeError):

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from .chain import Chain
 from .checkpoint import load_checkpoint
 from .denoiser import build
-from .optim import orthogonalize
+from .optim import clip_factor, orthogonalize
 from .parallel import World
 from .plan import judging_bytes
 
@@ -57,10 +57,11 @@ class Shards:
         """Take up the gradients of the last backward pass; then as `optim.clip_factor`, of the whole."""
         for name, p in self.model.named_parameters():
             self.local[name].grad, p.grad = p.grad.to_local(), None
-        norm = torch.stack([p.grad.square().sum() for p in self.local.values()]).sum()
-        dist.all_reduce(norm)
-        norm = norm.sqrt()
-        return norm, None if max_norm is None else (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        return clip_factor(self.local.values(), max_norm, self.world.total)
+
+    def kept(self, params: list[Tensor]) -> list[Tensor]:
+        """All `params`: each process keeps the momentum of its parts."""
+        return params
 
     def shape(self, p: Tensor) -> torch.Size:
         """The shape of the whole that the part `p` belongs to."""
@@ -68,9 +69,10 @@ class Shards:
 
     def _rows(self, n): return [max(0, min(n, (r + 1) * -(-n // self.world.size)) - min(n, r * -(-n // self.world.size))) for r in range(self.world.size)]
 
-    def __call__(self, x: Tensor, shape: torch.Size, steps: int, dtype: torch.dtype | None) -> Tensor:
-        """As `optim.orthogonalize`, for the parts `x` `(N, rows here, columns)` of N matrices of `shape`."""
-        rows, size, rank = self._rows(shape[0]), self.world.size, self.world.rank
+    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype | None) -> Tensor:
+        """As `optim.orthogonalize`, for `x` `(N, rows here, columns)`, of matrices alike the parts that `params` are."""
+        shape, size, rank = self.shape(params[0]), self.world.size, self.world.rank
+        rows = self._rows(shape[0])
         mine = [range(r, len(x), size) for r in range(size)]  # the matrices of each process
         sent = torch.cat([x[i].flatten() for matrices in mine for i in matrices])
         out, back = [len(m) * rows[rank] * shape[1] for m in mine], [len(mine[rank]) * n * shape[1] for n in rows]

@@ -72,15 +72,20 @@ class TrainingStep:
             if self.consume: self.norms.append(self._update(layers[i], self.open)[0])
             elif waiting[0]:  # with the first layer, and what comes after, nothing is left that would hide it
                 self.begun.update(layers[i])
-                self.works += self.world.average([p.grad for p in layers[i]], meanwhile=True)
+                self.works += self._average(layers[i], meanwhile=True)
 
         for i, layer in enumerate(layers): hooks += [p.register_post_accumulate_grad_hook(lambda _, i=i: arrived(i)) for p in layer]
         try: yield
         finally:
             for hook in hooks: hook.remove()
 
+    def _average(self, params, meanwhile=False):
+        keeper = self.optimizers.spread.keeper if self.optimizers.spread else {}
+        return self.world.average([p.grad for p in params], meanwhile, [keeper.get(p) for p in params])
+
     def _update(self, params, gate):
-        norm, factor = self.shards.clip_factor(self.clip) if self.shards else clip_factor(params, self.clip)
+        sharing = self.shards or self.optimizers.spread
+        norm, factor = sharing.clip_factor(self.clip) if sharing else clip_factor(params, self.clip)
         gate = gate & norm.isfinite()
         self.optimizers.apply(gate, factor)
         self.optimizers.zero_grad()
@@ -118,7 +123,7 @@ class TrainingStep:
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         loss = (self._in_turn if self.threads == 1 else self._together)(parts, guard)
         for work in self.works: work.wait()
-        if self.record: self.world.average([p.grad for p in self.model.parameters() if p.grad is not None and p not in self.begun])
+        if self.record: self._average([p for p in self.model.parameters() if p.grad is not None and p not in self.begun])
         loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
         gate = (peak < 1) & loss.isfinite()
         if self.consume:

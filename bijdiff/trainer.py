@@ -211,9 +211,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         if config.bf16_weights: matrices_in_bfloat16(model)
         model.tokenizer, model.process = corpus.tokenizer, process.to_dict()
         shards = Shards(world, Objective(model)) if config.shard else None
+        if not shards: model.to(device)
+        sharing = shards or (Divided(world, model) if world.size > 1 and config.optimizer == 'muon' else None)
         fused = shape.compile and device.type == 'cuda'
-        optimizers = build_optimizer(shards or model.to(device), config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
-                                     momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=shards or (Divided(world) if world.size > 1 else None), eight_bit=config.eight_bit)
+        optimizers = build_optimizer(shards or model, config.optimizer, matrix_lr=config.matrix_lr, embedding_lr=config.embedding_lr, gain_lr=config.gain_lr, weight_decay=config.weight_decay,
+                                     momentum_dtype=torch.bfloat16 if config.compact else None, compile=fused, spread=sharing, eight_bit=config.eight_bit)
         ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
         threads = thread_count(config, shape, device, world.size)
         parts = config.accumulation * threads  # of a batch
@@ -252,7 +254,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
     def checkpoint():
         window.check()
         with clock.paused():
-            parts = shards.whole_state(optimizers, ema) if shards else (model, optimizers, ema)
+            parts = sharing.whole_state(optimizers, ema) if sharing else (model, optimizers, ema)
             if leads: save_checkpoint(folder, step, *parts, tensors={'window': window.values}, values={'seconds': clock.seconds, 'corpus': corpus.key}, keep=config.keep)
 
     judges = leads or shards  # who is needed to judge
