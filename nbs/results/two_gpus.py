@@ -1,4 +1,4 @@
-"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with matrices orthogonalised by both, and each half of them by one. A second recording averages gradients meanwhile where the first does at its end, and the other way round.
+"""A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with all matrices orthogonalised by both, and with a keeper for each. Another recording averages gradients meanwhile where the first does at its end, and the other way round. Recordings take turns, so that each meets GPUs as warm as the others do; they are all there at once.
 
     OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py [BATCH_SIZE VOCAB_SIZE]
 
@@ -27,7 +27,7 @@ wait = torch.cuda.synchronize if gpu else lambda: None
 torch.manual_seed(0)
 with world.device: model = build(DenoiserConfig.preset(preset, vocab_size=vocab_size, block_size=block_size, memory='stored', compile=gpu, branch_dtype='bfloat16' if gpu else 'float32')).train()
 ema = Ema(model, compile=gpu)
-parts, halved = ((model, build_optimizer(model, compile=gpu, spread=spread), ema) for spread in (None, Divided(world)))
+parts, halved = ((model, build_optimizer(model, compile=gpu, spread=spread), ema) for spread in (None, Divided(world, model)))
 
 
 def batches(size):
@@ -36,19 +36,21 @@ def batches(size):
     return [batch.pin_memory() for batch in found] if gpu else found
 
 
-def timed(step, data):
-    "Milliseconds of a step on both processes, in three laps, in order."
+def timed(data, *takers, laps=3):
+    "Milliseconds of a step on both processes by each of `takers`, in so many laps, in order; they take turns."
     gc.collect()  # what shared the step before has hooks on the gradients
-    for i in range(16): step([data[i % 4]])  # each number of losses several times, so that all is compiled and recorded
-    laps = []
-    for _ in range(3):
-        wait()
-        world.gather(None)
-        start = time.perf_counter()
-        for i in range(steps): step([data[i % 4]])
-        wait()
-        laps.append(1e3 * (time.perf_counter() - start) / steps)
-    return sorted(laps)
+    for step in takers:
+        for i in range(16): step([data[i % 4]])  # each number of losses several times, so that all is compiled and recorded
+    times = [[] for _ in takers]
+    for _ in range(laps):
+        for step, own in zip(takers, times):
+            wait()
+            world.gather(None)
+            start = time.perf_counter()
+            for i in range(steps): step([data[i % 4]])
+            wait()
+            own.append(1e3 * (time.perf_counter() - start) / steps)
+    return [sorted(own) for own in times]
 
 
 def shared(parts, bucket_mb):
@@ -63,25 +65,23 @@ def say(what, laps, alone=None):
 
 class Waiting(World):
     "Processes that keep their gradients to themselves."
-    def average(self, tensors, meanwhile=False): return []
+    def average(self, tensors, meanwhile=False, keepers=None): return []
 
 
-gradients = [torch.zeros_like(p) for p in model.parameters()]
-say('all gradients averaged alone', timed(lambda parts: world.average(gradients), batches(1)))
+gradients, keepers = [torch.zeros_like(p) for p in model.parameters()], [halved[1].spread.keeper.get(p) for p in model.parameters()]
+for what, laps in zip(('for both', 'for their keepers'), timed(batches(1), lambda parts: world.average(gradients), lambda parts: world.average(gradients, keepers=keepers))): say(f'all gradients averaged alone, {what}', laps)
 if gpu: say('64 MiB exchanged', [1e3 * _seconds_to_exchange(world.device)])
 del gradients
 for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
     data = batches(size)
-    alone = timed(TrainingStep(*parts, world=World(world.device)), data)
+    alone, = timed(data, TrainingStep(*parts, world=World(world.device)))
     say(f'{name}{size} x {block_size}, nothing shared', alone)
-    say(f'{name}bucket {buckets[0]} MiB, matrices by both', timed(shared(parts, buckets[0]), data), alone)
-    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', timed(shared(halved, bucket_mb), data), alone)
+    say(f'{name}bucket {buckets[0]} MiB, matrices by both', *timed(data, shared(parts, buckets[0])), alone)
+    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', *timed(data, shared(halved, bucket_mb)), alone)
     if not gpu: continue
-    recorded = timed(TrainingStep(*parts, world=World(world.device), record=True), data)
-    say(f'{name}recorded, nothing shared', recorded)
-    say(f'{name}recorded, matrices by both', timed(TrainingStep(*parts, world=world, record=True), data), recorded)
-    say(f'{name}recorded', timed(TrainingStep(*halved, world=world, record=True), data), recorded)
     when, aside = ('at the end', None) if world.aside else ('meanwhile', _group_aside())
-    say(f'{name}recorded, averaged {when}', timed(TrainingStep(*halved, world=replace(world, aside=aside), record=True), data), recorded)
-    say(f'{name}recorded, only the loss and the range shared', timed(TrainingStep(*parts, world=Waiting(world.device, world.rank, world.size, world.control), record=True), data), recorded)
+    takers = {'recorded, nothing shared': (parts, World(world.device)), 'recorded, only the loss and the range shared': (parts, Waiting(world.device, world.rank, world.size, world.control)), 'recorded, matrices by both': (parts, world),
+              'recorded': (halved, world), f'recorded, averaged {when}': (halved, replace(world, aside=aside))}
+    found = timed(data, *(TrainingStep(*own, world=place, record=True) for own, place in takers.values()), laps=8)
+    for what, laps in zip(takers, found): say(name + what, laps, found[0] if laps is not found[0] else None)
 torch.distributed.destroy_process_group()
