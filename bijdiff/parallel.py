@@ -170,12 +170,10 @@ class Divided:
         momentum = {name: x for name, x in state.items() if name.endswith(':momentum')}
         for rank, there in enumerate(self.world.gather([(name, x.shape, x.dtype) for name, x in momentum.items()])):
             for name, shape, dtype in there if rank else ():
-                if self.world.rank == rank: dist.send(momentum[name].contiguous(), 0)
+                if self.world.rank == rank: dist.send(momentum[name].cpu().contiguous(), 0, group=self.world.control)
                 elif self.world.rank == 0:
-                    received = torch.empty(shape, dtype=dtype, device=self.world.device)
-                    dist.recv(received, rank)
-                    state[name] = received.cpu()
-        if self.world.device.type == 'cuda': torch.cuda.synchronize(self.world.device)  # a process that ended before its parts were sent would leave rank 0 waiting for them
+                    state[name] = torch.empty(shape, dtype=dtype)
+                    dist.recv(state[name], rank, group=self.world.control)
         return self.model, SimpleNamespace(state_tensors=lambda: state), ema
 
 # %% ../nbs/14b_parallel.ipynb #b3f9ac19

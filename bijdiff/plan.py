@@ -136,7 +136,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU. What validates or samples a model that is spread is not counted: see `judging_bytes`.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `bf16_weights`: whether matrices and their gradients are in bfloat16; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `bf16_weights`: whether matrices and their gradients are in bfloat16; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step, and of Muon's momentum its share; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
@@ -169,13 +169,14 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = sum(number * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items()) * muon
     held = weights // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
+    sharers = max(processes, shards)  # of Muon's momentum, and of what is orthogonalised
     return Plan(
         c, batch_size,
-        {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam + (2 if compact else 4) * n['matrix'] * muon) // shards, 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
+        {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam // shards + (2 if compact else 4) * n['matrix'] * muon // sharers), 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
         {'turn': held + round(tokens * (kept + rest.token * (1 - absent))) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
-         'update': gradients + 4 * stack // shards * muon},
+         'update': gradients + (4 * stack // sharers + stack * (sharers > shards)) * muon},
         {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (outputs * second + helped * heads), 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * (tokens * c.layers * c.width * (107 + 47 * again) + 8 * (chunks - 1) * c.vocab_size * c.width) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 
