@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .chain import random_bits, uniform
-from .expect import check_tokens, expect, expect_model
+from .expect import check_tokens, expect, expect_cond, expect_model
 from .head import chunk_rows, head_loss
 from .lattice import Guard
 from .noise import Absorbing, LeftToRight, get_process
@@ -39,6 +39,7 @@ class TrainingBatch:
     weight: Tensor  # (N,) float32, such that sum(weight * row_loss) is in nats per token
     process: object = Absorbing()
     key: Tensor | None = None  # (B,) int64, what the dropout masks of each text follow from; None: drawn anew in each forward pass
+    cond: Tensor | None = None  # (B,) int64, the class of each text, for a model that is told it
 
     def _map(self, f): return replace(self, **{k.name: f(v) for k in fields(self) if isinstance(v := getattr(self, k.name), Tensor)})
     def to(self, device) -> 'TrainingBatch':
@@ -75,8 +76,8 @@ def _masked(tokens, n, weight, u, process, vocab_size) -> TrainingBatch:
     return TrainingBatch(noisy, process.schedule.time(1 - n / tokens.shape[1]).float(), index, tokens.flatten()[index], (weight / n).repeat_interleave(n).float(), process)
 
 
-def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3, time_power: float = 1.0) -> TrainingBatch:
-    """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are.
+def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3, time_power: float = 1.0, cond: Tensor | None = None) -> TrainingBatch:
+    """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are, `cond` (B,) int64 the class of each, where the model is told it.
 
     The estimator is of the integral over `[t_min, 1]`, in which times are uniform numbers to the power `time_power`, weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at a time."""
     b, l = tokens.shape
@@ -89,17 +90,22 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
     else:
         batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
         if not isinstance(process, LeftToRight): batch.weight *= slope.float().repeat_interleave(l)[batch.index]
-    return replace(batch, key=random_bits(seed, _DROPOUT, epoch, rank))
+    return replace(batch, key=random_bits(seed, _DROPOUT, epoch, rank), cond=cond)
 
 # %% ../nbs/06_objective.ipynb #f08e2460
+def _told(cond: Tensor | None, device) -> dict:
+    "What a model is told besides tokens and time."
+    return {} if cond is None else dict(cond=cond.to(device))
+
+
 def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk: int | None = None) -> Tensor:
     """The training estimate of the NELBO, a scalar in nats per token, differentiable.
 
     `guard` goes to the model; `chunk` is how many rows may have logits at once (default as `chunk_rows` says)."""
     c = model.config
-    t = batch.t if c.time_input else None
-    if hasattr(model, 'separable'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key)
-    else: hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key).flatten(0, 1).index_select(0, batch.index)
+    t, told = batch.t if c.time_input else None, _told(batch.cond, batch.noisy.device)
+    if hasattr(model, 'separable'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key, **told)
+    else: hidden = model.hidden(batch.noisy, t, guard=guard, key=batch.key, **told).flatten(0, 1).index_select(0, batch.index)
     rows = [batch.noisy.flatten()[batch.index], batch.target, batch.weight, batch.t.repeat_interleave(batch.noisy.shape[1])[batch.index]]
     chunk = chunk or chunk_rows(c.vocab_size, 2 * batch.noisy.numel() * hidden.shape[1])
     return head_loss(batch.process, hidden, model.head, *rows, dtype=getattr(torch, c.branch_dtype), compile=c.compile, chunk=chunk)
@@ -151,17 +157,20 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
     return replace(batch, weight=batch.weight * b * slope.float().repeat_interleave(l)[batch.index]), place
 
 
+def _classes_of(model, cond, count): return expect_cond(cond, count, getattr(model.config, 'conditions', 0))
+
+
 def _process_of(model):
     "The process that a model belongs to."
     return LeftToRight() if model.config.causal else get_process(**(getattr(model, 'process', None) or {}))
 
 
 @torch.no_grad()
-def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, classes=None, context: int = 0, progress: bool = False) -> Estimate:
+def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, classes=None, context: int = 0, cond=None, progress: bool = False) -> Estimate:
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
     `process`: default that of the model, absorbing where it names none; a causal model has the exact left-to-right likelihood, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
-    `context`: so many tokens at the beginning of each block are given, and not counted (absorbing noise).
+    `context`: so many tokens at the beginning of each block are given, and not counted (absorbing noise). `cond`: the class of all blocks, or `(N,)` of each, which a model with `conditions` is told.
     `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
     the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`, and `TypeError` for what is no model.
@@ -172,6 +181,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     expect(int, seed=seed)
     expect(int, 1, optional=True, batch_size=batch_size)
     check_tokens(blocks, c.vocab_size, 'the blocks')
+    cond = _classes_of(model, cond, len(blocks))
     process = process or _process_of(model)
     if isinstance(process, LeftToRight): draws = 1
     if classes is not None and len(classes) != c.vocab_size: raise ValueError(f'classes of {len(classes)} tokens: expected one for each of the {c.vocab_size}')
@@ -190,7 +200,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
             tokens = torch.as_tensor(blocks[i:i + batch_size].astype('int64') if isinstance(blocks, np.ndarray) else blocks[i:i + batch_size].cpu()).long()
             batch, place = _evaluation_batch(tokens, torch.arange(i, i + len(tokens)), d, process, seed, c.vocab_size, context)
             batch = batch.to(device)
-            hidden = model.hidden(batch.noisy, batch.t if c.time_input else None).flatten(0, 1)
+            hidden = model.hidden(batch.noisy, batch.t if c.time_input else None, **_told(cond if cond is None else cond[i:i + batch_size], device)).flatten(0, 1)
             total = torch.zeros(len(tokens), dtype=torch.float64, device=device)
             for at, target, weight in zip(batch.index.split(chunk), batch.target.split(chunk), batch.weight.split(chunk)):
                 row = at // tokens.shape[1]
@@ -203,10 +213,10 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     return Estimate(values.mean().item(), 0.0) if isinstance(process, LeftToRight) else _estimate(values.double(), strata)
 
 
-def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, seed: int = 0, progress: bool = False) -> Estimate:
+def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, seed: int = 0, cond: int | None = None, progress: bool = False) -> Estimate:
     """The bound of a `text` `(N,)` of ids longer than a block, in nats per token: a window moves over it by `stride` tokens (default half a block), and each time the new ones are predicted from the others.
 
-    `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
+    `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. `cond`: the class of the text, as for `nelbo`. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
     text, l, process = torch.as_tensor(text), model.config.block_size, _process_of(model)
     if stride is None: stride = max(1, l // 2)
     if type(process) is not Absorbing: raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
@@ -217,7 +227,7 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
     rest = len(text) - l - (len(windows) - 1) * stride
     parts = [(windows[:1], 0), (windows[1:], l - stride), (text[None, -l:], l - rest)][:3 if rest else 2]
     parts = [(blocks, context) for blocks, context in parts if len(blocks)]
-    found = [nelbo(model, blocks, process, draws=draws, seed=seed + i, context=context, progress=progress) for i, (blocks, context) in enumerate(parts)]
+    found = [nelbo(model, blocks, process, draws=draws, seed=seed + i, context=context, cond=cond, progress=progress) for i, (blocks, context) in enumerate(parts)]
     share = [blocks.numel() / l * (l - context) / len(text) for blocks, context in parts]
     return Estimate(sum(s * e.mean for s, e in zip(share, found)), sum((s * e.stderr)**2 for s, e in zip(share, found)) ** 0.5)
 
@@ -233,11 +243,12 @@ def _any_order(model, tokens, batch_size):
 
 
 @torch.no_grad()
-def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64) -> Tensor:
+def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64, cond=None) -> Tensor:
     """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` of ids, revealed in `order` (L,) int64, a permutation of 0..L-1: one forward pass a position.
 
-    For a model of absorbing noise without time input. Raises `ValueError`."""
+    For a model of absorbing noise without time input. `cond`: the class of all texts, or `(B,)` of each, which a model with `conditions` is told. Raises `ValueError`."""
     tokens, order = _any_order(model, tokens, batch_size), torch.as_tensor(order)
+    cond = _classes_of(model, cond, len(tokens))
     if not torch.equal(order.sort().values, torch.arange(tokens.shape[1])): raise ValueError(f'order {order.tolist()}: expected a permutation of 0..{tokens.shape[1] - 1}, the positions of a text')
     total = torch.zeros(len(tokens), dtype=torch.float64)
     with _evaluating(model):
@@ -247,36 +258,36 @@ def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64) -> Ten
             noisy[:, order] = noisy[:, order].masked_fill(hidden_until, model.config.vocab_size)
             for k, part in enumerate(noisy.split(batch_size)):
                 steps = torch.arange(k * batch_size, k * batch_size + len(part))
-                logits = model.logits(model.hidden(part.to(model.device))[torch.arange(len(part)), order[steps]])
+                logits = model.logits(model.hidden(part.to(model.device), **_told(cond if cond is None else cond[i].expand(len(part)), model.device))[torch.arange(len(part)), order[steps]])
                 total[i] += F.cross_entropy(logits, row[order[steps]].to(model.device), reduction='sum').item()
     return total
 
 
-def _each_order(model, tokens, orders, seed, batch_size):
+def _each_order(model, tokens, orders, seed, batch_size, cond):
     expect(int, 1, orders=orders)
     place = torch.arange(tokens.shape[1])
-    return torch.stack([order_nll(model, tokens, uniform(seed, _EVAL, k, place).argsort(), batch_size) for k in range(orders)])  # (orders, B)
+    return torch.stack([order_nll(model, tokens, uniform(seed, _EVAL, k, place).argsort(), batch_size, cond) for k in range(orders)])  # (orders, B)
 
 
-def any_order_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64) -> Estimate:
-    """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, the same for all texts, in nats per token; the bound is its mean over all orders.
+def any_order_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64, cond=None) -> Estimate:
+    """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, the same for all texts, in nats per token; the bound is its mean over all orders. `cond`: as for `order_nll`.
 
     The standard error is that over the orders, for the given texts: of a few orders it is a rough guess itself, of two it is next to none."""
-    each = _each_order(model, tokens, orders, seed, batch_size) / tokens.shape[1]
+    each = _each_order(model, tokens, orders, seed, batch_size, cond) / tokens.shape[1]
     return Estimate(each.mean().item(), (each.mean(1).std() / orders**0.5).item() if orders > 1 else float('nan'))
 
 
-def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64) -> Estimate:
+def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64, cond=None) -> Estimate:
     """The exact negative log-likelihood of `tokens` `(B, L)`, in nats per token, of a writer that picks one of `orders` random orders, the same for all texts, by lot; the standard error is over the texts.
 
     It is never above `any_order_nll` with the same arguments, and with more orders approaches that of a sampler that writes one token a step, whose order is any. Source: Uria et al. 2014, arXiv:1310.1757."""
-    each = _each_order(model, tokens, orders, seed, batch_size)
+    each = _each_order(model, tokens, orders, seed, batch_size, cond)
     mixed = (math.log(orders) - (-each).logsumexp(0)) / tokens.shape[1]
     return Estimate(mixed.mean().item(), (mixed.std() / len(mixed)**0.5).item() if len(mixed) > 1 else float('nan'))
 
 # %% ../nbs/06_objective.ipynb #01bffb32
 @torch.no_grad()
-def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, progress: bool = False) -> float:
+def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, cond=None, progress: bool = False) -> float:
     """Divide the logits of `model`, by its final gain and for good, by that temperature between 1/4 and 4 at which the bound on `blocks` is lowest, to within 1%; returns it.
 
     `blocks`: text that neither trained the model nor will judge it. Arguments as of `nelbo`, which runs twelve times with the same corruptions. Raises `ValueError`, also for a bound that is not finite, and leaves the model as it was. Source: Guo et al. 2017, arXiv:1706.04599."""
@@ -284,7 +295,7 @@ def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | 
 
     def bound(u):
         model.gain.copy_(gain / 2**u)
-        found = nelbo(model, blocks, process, draws=draws, batch_size=batch_size, seed=seed, progress=progress).mean
+        found = nelbo(model, blocks, process, draws=draws, batch_size=batch_size, seed=seed, cond=cond, progress=progress).mean
         if not math.isfinite(found): raise ValueError(f'the bound is {found} at temperature {2**u:.3g}: the weights are damaged; use an earlier checkpoint')
         return found
 
@@ -333,21 +344,21 @@ def _over_paths(steps):
 
 
 @torch.no_grad()
-def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False) -> Windowed:
+def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, cond=None, progress: bool = False) -> Windowed:
     """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
     proportion to exp(-`certainty` × the entropy of the prediction there, in nats). In nats per text; `mean` is over the orders as they are drawn.
 
-    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once; of windows of 1 it is `order_nll` from the left or the right, of a window as long as the text, with `certainty` 0, that of random order. The positions after the window are there, masked. Raises `ValueError`.
+    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once; of windows of 1 it is `order_nll` from the left or the right, of a window as long as the text, with `certainty` 0, that of random order. The positions after the window are there, masked. `cond`: as for `order_nll`. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
-    (b, l), tokens = tokens.shape, tokens.to(device)
+    (b, l), tokens, cond = tokens.shape, tokens.to(device), _classes_of(model, cond, len(tokens))
     expect(int, size=size)
     expect(float, 0, 1e6, certainty=certainty)
     expect(bool, backwards=backwards)
     if not l: raise ValueError(f'tokens {tuple(tokens.shape)}: expected texts (B, L) of at least one token')
     if not 1 <= size <= min(10, l): raise ValueError(f'size {size}: expected 1 to {min(10, l)}, since a window has at most the {l} positions of a text, and each of them takes 2**(size - 1) forward passes')
     at, ahead, n = torch.arange(l, device=device), torch.arange(size, device=device), 2**(size - 1)
-    if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, part, size, certainty, backwards, batch_size, progress) for part in tokens.split(most)))))
+    if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, tokens[i:i + most], size, certainty, backwards, batch_size, cond if cond is None else cond[i:i + most], progress) for i in range(0, b, most)))))
     if backwards: tokens = tokens.flip(1)
     count = b * l * n
     batch_size = min(batch_size, max(1, count))
@@ -359,7 +370,7 @@ def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, b
             known = (at < first) | (at > first) & (at < first + size) & (later >> (at - first - 1).clamp(0, size) & 1 == 1)
             clean, place = tokens[text[:, 0]], (first + ahead).clamp(max=l - 1)
             noisy = clean.masked_fill(~known, vocab_size)
-            hidden = model.hidden(noisy.flip(1) if backwards else noisy)
+            hidden = model.hidden(noisy.flip(1) if backwards else noisy, **_told(cond if cond is None else cond[text[:, 0].cpu()], device))
             here = l - 1 - place if backwards else place
             found = model.logits(hidden.gather(1, here[..., None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)).log_softmax(-1)
             for table, value in (log_p, found.gather(1, clean.gather(1, place).view(-1, 1))), (entropy, -torch.special.xlogy(found.exp(), found.exp()).sum(-1)):

@@ -242,9 +242,9 @@ class Optimizers:
                 continue
             known = p is not None and key in (('momentum', 'count') if isinstance(self.owner[p], Muon) else ('step', 'exp_avg', 'exp_avg_sq'))
             if not known: raise ValueError(f'optimizer state {full!r} belongs to no parameter of this model: resume with the configuration that saved it')
-            if key == 'momentum' and (spread := self.owner[p].spread) and not spread.kept([p]): continue
             if value.shape != (() if key in ('step', 'count') else p.shape):
                 raise ValueError(f'optimizer state {full!r} has shape {tuple(value.shape)}, the parameter {tuple(p.shape)}: resume with the configuration that saved it')
+            if key == 'momentum' and (spread := self.owner[p].spread) and not spread.kept([p]): continue
             loaded[p][key] = value.detach().clone().to(p.device)
         for opt in self.optimizers: opt.state.clear()
         for p, state in loaded.items():
@@ -292,7 +292,7 @@ def clip_factor(params: Iterable[Tensor], max_norm: float | None = 1.0, total: C
     for p in params:
         if p.grad is not None: alike.setdefault(p.dtype, []).append(p.grad)
     norms = [n for grads in alike.values() for n in torch._foreach_norm(grads, dtype=torch.promote_types(grads[0].dtype, torch.float32))]
-    if total: norm = total(torch.stack(norms).square().sum() if norms else 0.0).sqrt()
+    if total: norm = total(torch.stack(norms).square().sum().float() if norms else 0.0).sqrt()
     else: norm = torch.linalg.vector_norm(torch.stack(norms))
     return norm, None if max_norm is None else (max_norm / (norm + 1e-6)).clamp(max=1.0)
 

@@ -140,7 +140,9 @@ class Divided:
         self.world, self.model, self.keeper, alike, roles = world, model, {}, {}, model.parameter_roles()
         for name, p in model.named_parameters():
             if roles[name] == 'matrix' and p.requires_grad: alike.setdefault(p.shape, []).append(p)
-        for matrices in alike.values(): self.keeper |= {p: i * world.size // len(matrices) for i, p in enumerate(matrices)}
+        for n, matrices in enumerate(alike.values()):  # dealt out, beginning so that no process always comes first, and those of a branch go to several
+            start = len(self.keeper) + n
+            self.keeper |= {p: (start + i) % world.size for i, p in enumerate(matrices)}
 
     def kept(self, params: list[Tensor]) -> list[Tensor]:
         """Those of `params` whose keeper this process is."""
@@ -150,14 +152,14 @@ class Divided:
         """That of the matrix `p`, which is whole."""
         return p.shape
 
-    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype | None) -> list[Tensor]:
+    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype) -> list[Tensor]:
         """What `optim.orthogonalize` makes of the directions of all `params`, of which `x` `(N, rows, columns)` are those that this process keeps; every process must ask."""
         share = max(Counter(self.keeper[p] for p in params).values())
-        own = orthogonalize(x, steps, dtype) if len(x) else x
+        own = orthogonalize(x, steps, dtype) if len(x) else x.to(dtype)
         if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *own.shape[1:])))
-        whole = own.new_empty(self.world.size, *own.shape)
-        dist.all_gather(list(whole), own)
-        matrices = [iter(part) for part in whole]
+        whole = own.new_empty(self.world.size * share, *own.shape[1:])
+        dist.all_gather_into_tensor(whole, own)
+        matrices = [iter(part) for part in whole.split(share)]
         return [next(matrices[self.keeper[p]]) for p in params]
 
     def clip_factor(self, max_norm: float | None) -> tuple[Tensor, Tensor | None]:

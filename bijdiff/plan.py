@@ -161,22 +161,25 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     logits = width * (1 if c.compile and width == 2 else 2) + 4 * 3 * (not c.compile)
     loss = round(rows * (stream + 2 * width * c.width) + (4 + width) * c.vocab_size * c.width + logits * rows / chunks * c.vocab_size)
     matrices = Counter(shape for role, shape in _weights(c) if role == 'matrix')
-    stack = max(2 * shape.numel() * (1 if compact else number) for shape, number in matrices.items())  # matrices that are orthogonalised together, in bfloat16
+    share = lambda number: -(-number // processes) if shards == 1 else number / shards  # of so many matrices of a shape those that a process orthogonalises
+    own = {shape: 1 if compact else share(number) for shape, number in matrices.items()}
+    stack = round(max(2 * shape.numel() * number for shape, number in own.items()))  # matrices that are orthogonalised together, in bfloat16
+    gathered = max(2 * processes * shape.numel() * number for shape, number in own.items()) * (processes > shards)  # what all have made of those of a shape
     layer = max((2 if bf16_weights else 4) * n['matrix'] // c.layers, 4 * c.vocab_size * c.width)  # weights of a layer, or of the embedding
     gradients = layer if compact else weights // shards + layer * (shards > 1)
     second, heads = 2 * round(c.mlp_ratio * c.width) * c.width, 6 * c.width**2 + 4 * c.block_size * c.width * mixed  # operations of the second layer of an MLP, and of attention without its last, for a token
     forward = accumulation * tokens * (2 * n['matrix'] + 4 * c.block_size * c.width * c.layers - absent * 2 * second)
     head = accumulation * 2 * c.vocab_size * c.width * rows
-    newton_schulz = sum(number * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items()) * muon
+    newton_schulz = round(sum(share(number) * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items())) * muon
+    momentum = round((2 if compact else 4) * sum(shape.numel() * share(number) for shape, number in matrices.items())) * muon
     held = weights // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
-    sharers = max(processes, shards)  # of Muon's momentum, and of what is orthogonalised
     return Plan(
         c, batch_size,
-        {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam // shards + (2 if compact else 4) * n['matrix'] * muon // sharers), 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
+        {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam) // shards + momentum, 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
         {'turn': held + round(tokens * (kept + rest.token * (1 - absent))) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
-         'update': gradients + (4 * stack // sharers + stack * (sharers > shards)) * muon},
+         'update': gradients + (4 * stack + gathered) * muon},
         {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (outputs * second + helped * heads), 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * (tokens * c.layers * c.width * (107 + 47 * again) + 8 * (chunks - 1) * c.vocab_size * c.width) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 

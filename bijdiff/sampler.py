@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .branch import uncompiled
 from .chain import uniform
 from .choice import Choice, discourage, draw, in_groups, likeliest, token_probabilities
-from .expect import expect, expect_model
+from .expect import expect, expect_cond, expect_model
 from .noise import Absorbing, LeftToRight, get_process
 from .objective import _evaluating
 from .orders import SAMPLERS, Moment, Order, Remask, get_order
@@ -241,13 +241,8 @@ def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int
     if batch_invariant and order.one_by_one and (anneal or c.time_input) and (uneven := next((n for n in holes if n.min() < n.max()), None)) is not None:
         raise ValueError(f'batch_invariant with sampler {sampler!r}, which takes a step a mask, for texts of {uneven.min()} to {uneven.max()} masks, where {"anneal" if anneal else "the model"} asks how far the steps have got: sample texts of as many masks together')
     if order.length and block: raise ValueError(f'block {block} with an order of {order.length} positions, which is of a whole text: leave block unset')
-    if (cond is None) != (c.conditions == 0): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond" if c.conditions else "leave cond out"}')
-    if cond is not None:
-        try: classes = torch.as_tensor(cond)
-        except (TypeError, ValueError, RuntimeError): classes = torch.tensor(0.)
-        if classes.is_floating_point() or classes.dtype == torch.bool or classes.shape not in ((), (len(tokens),)) or not 0 <= classes.min() <= classes.max() < c.conditions:
-            raise ValueError(f'cond {cond!r}: expected a class from 0 to {c.conditions - 1}, or one for each of the {len(tokens)} samples')
-        cond = classes.to(model.device).expand(len(tokens))
+    cond = expect_cond(cond, len(tokens), c.conditions)
+    if cond is not None: cond = cond.to(model.device)
     # What is parted is finished kernel by kernel, which pays a GPU where passes are long. How long they are hangs on the batch, on which texts that are batch_invariant must not.
     long = model.device.type == 'cpu' or tokens[:, :c.block_size].numel() >= _MANY and not batch_invariant
     run = _Run(model, Recorder(model, whole=not (long and order.score is None and can_part(model))), process, steps, order, Choice(temperature, top_k, top_p, min_p, repetition, guidance, anneal), cond, remask, seed,
