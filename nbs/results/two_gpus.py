@@ -1,8 +1,8 @@
 """A training step of `workstation` on 64 x 512 tokens, alone and shared by two GPUs: with gradients averaged in buckets of several sizes, and as a CUDA graph that averages them at its end; with all matrices orthogonalised by both, and with a keeper for each. Another recording averages gradients meanwhile where the first does at its end, and the other way round. Recordings take turns, so that each meets GPUs as warm as the others do; they are all there at once.
 
-    OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py [BATCH_SIZE VOCAB_SIZE]
+    OMP_NUM_THREADS=8 torchrun --nproc-per-node 2 nbs/results/two_gpus.py [BATCH_SIZE VOCAB_SIZE [recorded]]
 
-On a CPU it runs at a small size, to see that it does."""
+`recorded`: only what is recorded. On a CPU it runs at a small size, to see that it does."""
 import gc
 import os
 import statistics
@@ -22,7 +22,8 @@ from bijdiff.step import Objective, TrainingStep
 gpu = torch.cuda.is_available()
 world = World.join(torch.device('cuda' if gpu else 'cpu')).overlapping()
 preset, vocab_size, block_size, batch_size, steps = ('workstation', 50_257, 512, 64, 12) if gpu else ('tiny', 300, 32, 2, 2)
-if len(sys.argv) > 1: batch_size, vocab_size = map(int, sys.argv[1:])
+if len(sys.argv) > 1: batch_size, vocab_size = map(int, sys.argv[1:3])
+recorded_only = sys.argv[3:] == ['recorded']
 wait = torch.cuda.synchronize if gpu else lambda: None
 
 torch.manual_seed(0)
@@ -75,10 +76,11 @@ if gpu: say('64 MiB exchanged', [1e3 * _seconds_to_exchange(world.device)])
 del gradients
 for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
     data = batches(size)
-    alone, = timed(data, TrainingStep(*parts, world=World(world.device)))
-    say(f'{name}{size} x {block_size}, nothing shared', alone)
-    say(f'{name}bucket {buckets[0]} MiB, matrices by both', *timed(data, shared(parts, buckets[0])), alone)
-    for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', *timed(data, shared(halved, bucket_mb)), alone)
+    if not recorded_only:
+        alone, = timed(data, TrainingStep(*parts, world=World(world.device)))
+        say(f'{name}{size} x {block_size}, nothing shared', alone)
+        say(f'{name}bucket {buckets[0]} MiB, matrices by both', *timed(data, shared(parts, buckets[0])), alone)
+        for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', *timed(data, shared(halved, bucket_mb)), alone)
     if not gpu: continue
     when, aside = ('at the end', None) if world.aside else ('meanwhile', _group_aside())
     takers = {'recorded, nothing shared': (parts, World(world.device)), 'recorded, only the loss and the range shared': (parts, Waiting(world.device, world.rank, world.size, world.control)), 'recorded, matrices by both': (parts, world),
