@@ -73,7 +73,7 @@ class TrainConfig:
     kept_outputs: int | None = _option(None, 'last layers, before those, of which the memory mode reversible keeps what is dear to make and small, attention and the output of the MLP; None: 12')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
-    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: in one process, compiled, with at most 32,768 tokens at a time')
+    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: compiled, on one machine, with at most 32,768 tokens at a time on a GPU')
     # for how long
     steps: int | None = _option(None, 'optimizer steps; None: by epochs, else as the preset says')
     epochs: float | None = _option(None, 'passes over the corpus, instead of steps')
@@ -240,10 +240,11 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
-    """Whether steps are replayed as CUDA graphs; where `processes` share the run, only if asked to. Raises `ValueError` where they are asked for and cannot be."""
+    """Whether steps are replayed as CUDA graphs; where `processes` of several machines share the run, which was never tried on GPUs, only if asked to. Raises `ValueError` where they are asked for and cannot be."""
     can = device.type == 'cuda' and shape.compile and not config.shard and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
-    return can and processes == 1 and config.batch_size // config.accumulation * config.block_size <= 32_768 if config.graphs is None else config.graphs
+    if config.graphs is not None: return config.graphs
+    return can and processes == int(os.environ.get('LOCAL_WORLD_SIZE', processes)) and config.batch_size // config.accumulation // processes * config.block_size <= 32_768
 
 
 def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> int:
