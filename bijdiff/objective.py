@@ -344,7 +344,7 @@ def _over_paths(steps):
 
 
 @torch.no_grad()
-def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, cond=None, progress: bool = False) -> Windowed:
+def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False, cond=None) -> Windowed:
     """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
     proportion to exp(-`certainty` × the entropy of the prediction there, in nats). In nats per text; `mean` is over the orders as they are drawn.
 
@@ -358,7 +358,7 @@ def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, b
     if not l: raise ValueError(f'tokens {tuple(tokens.shape)}: expected texts (B, L) of at least one token')
     if not 1 <= size <= min(10, l): raise ValueError(f'size {size}: expected 1 to {min(10, l)}, since a window has at most the {l} positions of a text, and each of them takes 2**(size - 1) forward passes')
     at, ahead, n = torch.arange(l, device=device), torch.arange(size, device=device), 2**(size - 1)
-    if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, tokens[i:i + most], size, certainty, backwards, batch_size, cond if cond is None else cond[i:i + most], progress) for i in range(0, b, most)))))
+    if b > (most := max(1, _TABLE // (l * n * size))): return Windowed(*map(torch.cat, zip(*(windowed_nll(model, tokens[i:i + most], size, certainty, backwards, batch_size, progress, cond if cond is None else cond[i:i + most]) for i in range(0, b, most)))))
     if backwards: tokens = tokens.flip(1)
     count = b * l * n
     batch_size = min(batch_size, max(1, count))

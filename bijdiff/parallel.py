@@ -92,7 +92,7 @@ class World:
 
         `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. `keepers`: for each the rank of the process that alone needs the mean, or `None`; what others have in its place then is of no use.
         Returns what to call `wait` of before the means are read, unless that has been seen to."""
-        if self.size == 1: return []
+        if self.size == 1 or not tensors: return []
         group, keepers = self.aside if meanwhile else dist.group.WORLD, keepers or [None] * len(tensors)
         tensors, keepers = zip(*sorted(zip(tensors, keepers), key=lambda pair: -1 if pair[1] is None else pair[1]))  # NCCL is slower to send by turns here and there
         if self.device.type == 'cuda':
