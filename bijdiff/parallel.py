@@ -94,7 +94,6 @@ class World:
         Returns what to call `wait` of before the means are read, unless that has been seen to."""
         if self.size == 1 or not tensors: return []
         group, keepers = self.aside if meanwhile else dist.group.WORLD, keepers or [None] * len(tensors)
-        tensors, keepers = zip(*sorted(zip(tensors, keepers), key=lambda pair: -1 if pair[1] is None else pair[1]))  # NCCL is slower to send by turns here and there
         if self.device.type == 'cuda':
             with dist._coalescing_manager(group, self.device, async_ops=True) as together:
                 for x, keeper in zip(tensors, keepers): _combine(group, x, dist.ReduceOp.AVG, keeper)
