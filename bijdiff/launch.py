@@ -192,9 +192,9 @@ def _plan(args):
     if not (vocab or args.vocab): print(f'tokenizer {run.tokenizer!r}: its size is not known here, 8,192 tokens are assumed: --vocab says otherwise')
     vocab = args.vocab or vocab or 8192
     config = denoiser_config(run, vocab, torch.device('cpu'))
-    use_graphs(run, config, torch.device('cpu' if run.device == 'cpu' else 'cuda'), count)
+    recorded = use_graphs(run, config, torch.device('cpu' if run.device == 'cpu' else 'cuda'), count)
     time_power = args.time_power if args.time_power is not None else run.time_power if {'corpus', 'time_power'} & given.keys() else 2.0
-    how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, time_power=0.0 if run.causal or run.process != 'absorbing' else time_power)
+    how = dict({k: getattr(run, k) for k in ('optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}, ema=bool(run.ema) and not args.no_ema, processes=count, shards=count if run.shard else 1, recorded=recorded, time_power=0.0 if run.causal or run.process != 'absorbing' else time_power)
     found, dtype = plan(config, batch := run.batch_size // count, **how), run.branch_dtype
     gib = gpu = None
     if args.gpu:

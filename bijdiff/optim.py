@@ -147,7 +147,7 @@ class Muon(torch.optim.Optimizer):
 
     `params` are 2-D parameters or groups of them; `lr` the step, that is the spectral norm of the change of a wide matrix; `steps` the Newton-Schulz
     iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default float32 or that of a wider parameter; `compile` fuses what is not a product. `spread`:
-    how processes share the work: of `params` alike this one keeps the momentum of `spread.kept(params)`, `spread(x, params, steps, dtype)` makes of their directions `x`, stacked, the orthogonalised directions of all `params`, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
+    how processes share the work: of `params` alike this one keeps the momentum of `spread.kept(params)`, `spread(x, params, steps, dtype)` of their directions `x`, stacked, begins to make the orthogonalised directions of all `params`, and returns what to call for them, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
     Parameters in bfloat16 are updated in float32 and rounded at random, by draws that no two of them and no two updates share. Raises `ValueError` for a parameter that is not a matrix."""
 
     def __init__(self, params: Iterable, lr: float = 0.006, momentum: float = 0.95, steps: int = 5, weight_decay: float = 0.0,
@@ -161,15 +161,19 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None, gate: Tensor | None = None, factor: Tensor | None = None):
         """Update every parameter that has a gradient, multiplied by `factor` (0-d); where `gate` (0-d bool) is False, change nothing. Never synchronises."""
-        loss = None if closure is None else torch.enable_grad()(closure)()
+        loss, begun = None if closure is None else torch.enable_grad()(closure)(), []
         for group in self.param_groups:
             alike = {}
             for p in group['params']:
                 if p.grad is not None: alike.setdefault((self.spread.shape(p) if self.spread else p.shape, p.dtype, p.device), []).append(p)
-            for (shape, *_), params in alike.items(): self._step_alike(params, shape, group, gate, factor)
+            for (shape, *_), params in sorted(alike.items(), key=lambda item: -item[0][0].numel()):
+                begun.append(self._begin(params, shape, group, gate, factor))
+                if len(begun) > bool(self.spread): begun.pop(0)()  # what is spread is on its way while the next are orthogonalised; that takes time only with the smallest, the last
+        while begun: begun.pop()()
         return loss
 
-    def _step_alike(self, params: list[Tensor], shape: tuple[int, int], group: dict, gate: Tensor | None, factor: Tensor | None):
+    def _begin(self, params: list[Tensor], shape: torch.Size, group: dict, gate: Tensor | None, factor: Tensor | None) -> Callable:
+        "Begin to make the directions of `params`; what then moves these."
         kept = self.spread.kept(params) if self.spread else params
         for p in kept:
             if 'momentum' not in self.state[p]: self.state[p]['momentum'] = torch.zeros_like(_wide(p), dtype=group['momentum_dtype'])
@@ -178,9 +182,9 @@ class Muon(torch.optim.Optimizer):
         scale, dtype = math.sqrt(max(1, shape[0] / shape[1])), group['dtype'] or _fast(params[0].device)
         if kept: direction = self.fuse(_accumulate)([p.grad for p in kept], [self.state[p]['momentum'] for p in kept], group['momentum'], group['nesterov'], gate, factor, dtype)
         else: direction = params[0].new_empty(0, *params[0].shape, dtype=dtype)
-        directions = self.spread(direction, params, group['steps'], dtype) if self.spread else orthogonalize(direction, group['steps'], dtype).unbind()
-        self.fuse(_descend)([p.detach() for p in params], list(directions), group['lr'] * scale, group['weight_decay'] / scale, gate,
-                             [self.state[p]['count'] for p in params if p.dtype == torch.bfloat16])
+        directions = self.spread(direction, params, group['steps'], dtype) if self.spread else orthogonalize(direction, group['steps'], dtype).unbind
+        return lambda: self.fuse(_descend)([p.detach() for p in params], list(directions()), group['lr'] * scale, group['weight_decay'] / scale, gate,
+                                           [self.state[p]['count'] for p in params if p.dtype == torch.bfloat16])
 
 # %% ../nbs/11_optim.ipynb #86618760
 class Optimizers:

@@ -16,7 +16,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -87,38 +88,26 @@ class World:
         if self.size == 1: return module
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, broadcast_buffers=False)
 
-    def average(self, tensors: list[Tensor], meanwhile: bool = False, keepers: list[int | None] | None = None) -> list:
-        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes: all in one go, without waiting.
+    def average(self, tensors: list[Tensor], meanwhile: bool = False, keepers: list[int | None] | None = None, largest: list[Tensor] = ()) -> list:
+        """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes, and those in `largest` by the largest of each element: all in one go, without waiting.
 
         `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. `keepers`: for each the rank of the process that alone needs the mean, or `None`; what others have in its place then is of no use.
         Returns what to call `wait` of before the means are read, unless that has been seen to."""
-        if self.size == 1 or not tensors: return []
-        group, keepers = self.aside if meanwhile else dist.group.WORLD, keepers or [None] * len(tensors)
-        if self.device.type == 'cuda':
-            with dist._coalescing_manager(group, self.device, async_ops=True) as together:
-                for x, keeper in zip(tensors, keepers): _combine(group, x, dist.ReduceOp.AVG, keeper)
-            works = [together]
-        else:  # gloo can only add
-            torch._foreach_div_(tensors, self.size)
-            works = [_combine(group, x, dist.ReduceOp.SUM, keeper) for x, keeper in zip(tensors, keepers)]
+        if self.size == 1 or not (tensors or largest): return []
+        group, gpu = self.aside if meanwhile else dist.group.WORLD, self.device.type == 'cuda'
+        if tensors and not gpu: torch._foreach_div_(tensors, self.size)  # gloo can add, but not average
+        mean = dist.ReduceOp.AVG if gpu else dist.ReduceOp.SUM
+        with dist._coalescing_manager(group, self.device, async_ops=True) if gpu else nullcontext() as together:
+            works = [_combine(group, x, mean, keeper) for x, keeper in zip(tensors, keepers or [None] * len(tensors))] + [_combine(group, x, dist.ReduceOp.MAX, None) for x in largest]
+        if gpu: works = [together]
         if meanwhile: return works
         for work in works: work.wait()
         return []
 
     def total(self, x: Tensor | float) -> Tensor:
         """The sum of `x` (any shape, on the device, or a number) over the processes, without waiting."""
-        return self._combined(x.clone() if isinstance(x, Tensor) else torch.full((), x, device=self.device), dist.ReduceOp.SUM)
-
-    def mean(self, x: Tensor) -> Tensor:
-        """The mean of `x` (any shape, on the device) over the processes, without waiting."""
-        return self._combined(x / self.size, dist.ReduceOp.SUM)
-
-    def most(self, x: Tensor) -> Tensor:
-        """The largest `x` (element by element, on the device) of all processes, without waiting."""
-        return self._combined(x.clone(), dist.ReduceOp.MAX)
-
-    def _combined(self, x, how):
-        if self.size > 1: dist.all_reduce(x, how)
+        x = x.clone() if isinstance(x, Tensor) else torch.full((), x, device=self.device)
+        if self.size > 1: dist.all_reduce(x)
         return x
 
     def any(self, flag: bool) -> bool:
@@ -152,15 +141,20 @@ class Divided:
         """That of the matrix `p`, which is whole."""
         return p.shape
 
-    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype) -> list[Tensor]:
-        """What `optim.orthogonalize` makes of the directions of all `params`, of which `x` `(N, rows, columns)` are those that this process keeps; every process must ask."""
+    def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype) -> Callable[[], list[Tensor]]:
+        """Orthogonalise, as `optim.orthogonalize` does, the directions `x` `(N, rows, columns)` of those of `params` that this process keeps, and begin to tell the others; every process must ask. Returns what to call for the directions of all `params`."""
         share = max(Counter(self.keeper[p] for p in params).values())
         own = orthogonalize(x, steps, dtype) if len(x) else x.to(dtype)
         if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *own.shape[1:])))
         whole = own.new_empty(self.world.size * share, *own.shape[1:])
-        dist.all_gather_into_tensor(whole, own)
-        matrices = [iter(part) for part in whole.split(share)]
-        return [next(matrices[self.keeper[p]]) for p in params]
+        telling = dist.all_gather_into_tensor(whole, own, async_op=True)
+
+        def told():
+            telling.wait()
+            matrices = [iter(part) for part in whole.split(share)]
+            return [next(matrices[self.keeper[p]]) for p in params]
+
+        return told
 
     def clip_factor(self, max_norm: float | None) -> tuple[Tensor, Tensor | None]:
         """As `optim.clip_factor`, of the means of all gradients: each process looks at those of the matrices that it keeps, the first also at what has no keeper."""

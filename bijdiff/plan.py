@@ -132,11 +132,11 @@ class Plan:
         return frame.assign(GiB=(frame['GiB'] / 2**30).round(3))
 
 
-def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> Plan:
+def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, recorded: bool = False, time_power: float = 1.0) -> Plan:
     """Predict memory and arithmetic of training `config` with `batch_size` blocks a step, worked off in `accumulation` parts, on one GPU. What validates or samples a model that is spread is not counted: see `judging_bytes`.
 
     `optimizer`: `muon` or `adamw`; `ema`: whether averaged weights are kept; `compact`: whether each layer is updated at once, with a momentum in
-    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `bf16_weights`: whether matrices and their gradients are in bfloat16; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps all gradients, too, from step to step, and of Muon's momentum its share; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
+    bfloat16; `eight_bit`: whether AdamW keeps its states in eight bits; `bf16_weights`: whether matrices and their gradients are in bfloat16; `processes`: how many share the batch, of which this is one; where each has all weights, it keeps of Muon's momentum its share, and all gradients, too, from step to step, in buckets, unless steps are `recorded`; `shards`: over how many of them the weights are spread; `time_power`: as in training, where it decides what share of the positions has a loss (0: all, as for processes other than absorbing). Raises `ValueError` for an unknown optimizer, a batch below 1 and a number of parts that does not divide it."""
     if optimizer not in OPTIMIZERS: raise ValueError(f'optimizer {optimizer!r}: expected one of {", ".join(OPTIMIZERS)}')
     if batch_size < 1: raise ValueError(f'batch_size {batch_size}: expected at least 1')
     if accumulation < 1 or batch_size % accumulation: raise ValueError(f'accumulation {accumulation} does not divide batch_size {batch_size}: change one of them')
@@ -164,7 +164,7 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     share = lambda number: -(-number // processes) if shards == 1 else number / shards  # of so many matrices of a shape those that a process orthogonalises
     own = {shape: 1 if compact else share(number) for shape, number in matrices.items()}
     stack = round(max(2 * shape.numel() * number for shape, number in own.items()))  # matrices that are orthogonalised together, in bfloat16
-    gathered = max(2 * processes * shape.numel() * number for shape, number in own.items()) * (processes > shards)  # what all have made of those of a shape
+    gathered = processes // shards * stack * (processes > 1)  # what all have made of those of a shape, or the parts of it that are here; there while the next are made
     layer = max((2 if bf16_weights else 4) * n['matrix'] // c.layers, 4 * c.vocab_size * c.width)  # weights of a layer, or of the embedding
     gradients = layer if compact else weights // shards + layer * (shards > 1)
     second, heads = 2 * round(c.mlp_ratio * c.width) * c.width, 6 * c.width**2 + 4 * c.block_size * c.width * mixed  # operations of the second layer of an MLP, and of attention without its last, for a token
@@ -172,21 +172,21 @@ def plan(config: DenoiserConfig, batch_size: int, *, optimizer: str = 'muon', em
     head = accumulation * 2 * c.vocab_size * c.width * rows
     newton_schulz = round(sum(share(number) * orthogonalize_flops(*shape, several=not compact) for shape, number in matrices.items())) * muon
     momentum = round((2 if compact else 4) * sum(shape.numel() * share(number) for shape, number in matrices.items())) * muon
-    held = weights // shards * (accumulation > 1 or processes > shards)  # gradients of the parts before, or the buckets in which they are averaged
+    held = weights // shards * (accumulation > 1 or processes > shards and not recorded)  # gradients of the parts before, or the buckets in which they are averaged
     return Plan(
         c, batch_size,
         {'weights': weights // shards + 2 * layer * (shards > 1), 'optimizer': round((2 + 8 / 256 if eight_bit else 8) * adam) // shards + momentum, 'averaged weights': 4 * total * ema // shards, 'workspaces': WORKSPACES},
         {'turn': held + round(tokens * (kept + rest.token * (1 - absent))) + loss + copies * whole,
          'first branch': held + round(tokens * (kept + branch + 4 * stream) * (again > 0)) + copies * (whole + (again > 0)) + 4 * c.vocab_size * c.width,
          'last branch': gradients + copies * (1 if again else whole) + round(tokens * (branch + 4 * stream)),
-         'update': gradients + (4 * stack + gathered) * muon},
+         'update': gradients + (max(4 * stack, stack + gathered) + gathered) * muon},
         {'forward': forward, 'recomputation': forward * again - accumulation * tokens * (outputs * second + helped * heads), 'backward': 2 * forward, 'head and loss': 3 * head, 'optimizer': newton_schulz},
         accumulation * (tokens * c.layers * c.width * (107 + 47 * again) + 8 * (chunks - 1) * c.vocab_size * c.width) + 95 * total)  # fitted, see above; 95 bytes a weight are what updates and averages move
 
 # %% ../nbs/13_plan.ipynb #913ef61c
-def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, time_power: float = 1.0) -> dict[str, Plan]:
+def fitting(config: DenoiserConfig, batch_size: int, limit: float, *, optimizer: str = 'muon', ema: bool = True, accumulation: int = 1, compact: bool = False, eight_bit: bool = False, bf16_weights: bool = False, processes: int = 1, shards: int = 1, recorded: bool = False, time_power: float = 1.0) -> dict[str, Plan]:
     """The changes with which a step stays within `limit` bytes, as parameters of a run, each with its plan; empty if it fits as it is, or nothing helps. Arguments as for `plan`."""
-    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, bf16_weights=bf16_weights, processes=processes, shards=shards, time_power=time_power), {}
+    how, found = dict(optimizer=optimizer, ema=ema, eight_bit=eight_bit, bf16_weights=bf16_weights, processes=processes, shards=shards, recorded=recorded, time_power=time_power), {}
     if plan(config, batch_size, accumulation=accumulation, compact=compact, **how).peak_bytes <= limit: return found
     recomputing = 'checkpoint' if config.kind == 'residual' else 'reversible'
     parts = [n for n in range(accumulation, batch_size + 1) if batch_size % n == 0]

@@ -79,9 +79,9 @@ class TrainingStep:
         finally:
             for hook in hooks: hook.remove()
 
-    def _average(self, params, meanwhile=False):
-        keeper = self.optimizers.spread.keeper if self.optimizers.spread else {}
-        return self.world.average([p.grad for p in params], meanwhile, [keeper.get(p) for p in params])
+    def _average(self, params, loss=(), peak=(), meanwhile=False):
+        spread = self.optimizers.spread
+        return self.world.average([*(p.grad for p in params), *loss], meanwhile, [spread.keeper.get(p) if spread else None for p in params] + [None] * len(loss), peak)
 
     def _update(self, params, gate):
         sharing = self.shards or self.optimizers.spread
@@ -122,9 +122,9 @@ class TrainingStep:
         guard, self.norms, self.begun, self.works = Guard(), [], set(), []
         if self.consume and len(parts) > 1: raise ValueError(f'consume: a batch in {len(parts)} parts needs all gradients until its last part: pass it whole')
         loss = (self._in_turn if self.threads == 1 else self._together)(parts, guard)
+        peak = self._peak(guard, loss)
         for work in self.works: work.wait()
-        if self.record: self._average([p for p in self.model.parameters() if p.grad is not None and p not in self.begun])
-        loss, peak = self.world.mean(loss), self.world.most(self._peak(guard, loss))
+        self._average([p for p in self.model.parameters() if p.grad is not None and p not in self.begun] if self.record else [], [loss], [peak])
         gate = (peak < 1) & loss.isfinite()
         if self.consume:
             norm = torch.stack(self.norms).norm()

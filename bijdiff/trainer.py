@@ -203,9 +203,10 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         process = get_process('lefttoright' if config.causal else config.process, config.schedule)
         for seed in (torch.manual_seed, random.seed, np.random.seed): seed(config.seed)
         shape, share = denoiser_config(config, vocab_size, device), config.batch_size // world.size
+        record = use_graphs(config, shape, device, world.size)
         if device.type == 'cuda' and config.compile is None and not shape.compile: say('no C++ compiler found: the branches run uncompiled, more slowly')
         how = dict(optimizer=config.optimizer, ema=bool(config.ema), accumulation=config.accumulation, compact=config.compact, eight_bit=config.eight_bit, bf16_weights=config.bf16_weights, processes=world.size, shards=world.size if config.shard else 1,
-                   time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
+                   recorded=record, time_power=config.time_power if isinstance(process, Absorbing) else 0.0)
         if device.type == 'cuda': say(f'memory: {advise(shape, share, torch.cuda.get_device_properties(device).total_memory, **how)}')
         model = build(shape).train()
         if config.bf16_weights: matrices_in_bfloat16(model)
@@ -219,7 +220,6 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         ema = Ema(shards or model, config.ema, compile=fused) if config.ema else None
         threads = thread_count(config, shape, device, world.size)
         parts = config.accumulation * threads  # of a batch
-        record = use_graphs(config, shape, device, world.size)
         take_step = TrainingStep(model, optimizers, ema, config.clip or None, world.overlapping() if record else world, record=record, consume=config.compact, shards=shards, threads=threads)
         if record and world.size > 1: say(f'gradients are averaged {"while they come" if take_step.world.aside else "when all are there"}')
         total = config.steps or round(config.epochs * len(corpus.train) / config.batch_size)

@@ -62,12 +62,15 @@ def shared(parts, bucket_mb):
 
 
 def say(what, laps, alone=None):
-    if world.rank == 0: print(f'{what:48} {statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' + (f', {2 * statistics.median(alone) / statistics.median(laps):.3f} times' if alone else ''), flush=True)
+    "Print what all processes take by `laps`, or each of them; and how many times as fast that is as each of them `alone`, the fastest first. Returns the milliseconds of each."
+    each = world.gather(laps)
+    if world.rank == 0: print(f'{what:48} ' + ' | '.join(f'{statistics.median(laps):.2f} ms ({laps[0]:.2f} to {laps[-1]:.2f})' for laps in (each[:1] if alone else each)) + (f', {" | ".join(f"{world.size * ms / statistics.median(laps):.3f}" for ms in sorted(alone))} times' if alone else ''), flush=True)
+    return [statistics.median(laps) for laps in each]
 
 
 class Waiting(World):
     "Processes that keep their gradients to themselves."
-    def average(self, tensors, meanwhile=False, keepers=None): return []
+    def average(self, tensors, meanwhile=False, keepers=None, largest=()): return super().average(tensors[-1:], largest=largest) if largest else []
 
 
 gradients, keepers = [torch.zeros_like(p) for p in model.parameters()], [halved[1].spread.keeper.get(p) for p in model.parameters()]
@@ -77,8 +80,7 @@ del gradients
 for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 2, (25,))):
     data = batches(size)
     if not recorded_only:
-        alone, = timed(data, TrainingStep(*parts, world=World(world.device)))
-        say(f'{name}{size} x {block_size}, nothing shared', alone)
+        alone = say(f'{name}{size} x {block_size}, nothing shared', *timed(data, TrainingStep(*parts, world=World(world.device))))
         say(f'{name}bucket {buckets[0]} MiB, matrices by both', *timed(data, shared(parts, buckets[0])), alone)
         for bucket_mb in buckets: say(f'{name}bucket {bucket_mb} MiB', *timed(data, shared(halved, bucket_mb)), alone)
     if not gpu: continue
@@ -86,7 +88,9 @@ for name, size, buckets in (('', batch_size, (25, 1000, 200)), ('handed out: ', 
     takers = {'recorded, nothing shared': (parts, World(world.device)), 'recorded, only the loss and the range shared': (parts, Waiting(world.device, world.rank, world.size, world.control)), 'recorded, matrices by both': (parts, world),
               'recorded': (halved, world), f'recorded, averaged {when}': (halved, replace(world, aside=aside))}
     found = timed(data, *(TrainingStep(*own, world=place, record=True) for own, place in takers.values()), laps=8)
-    for what, laps in zip(takers, found): say(name + what, laps, found[0] if laps is not found[0] else None)
+    (first, laps), *others = zip(takers, found)
+    alone = say(name + first, laps)
+    for what, laps in others: say(name + what, laps, alone)
 world.gather(None)
 sys.stdout.flush()
 os._exit(0)  # threads of process groups can abort
