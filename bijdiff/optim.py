@@ -168,7 +168,7 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None: alike.setdefault((self.spread.shape(p) if self.spread else p.shape, p.dtype, p.device), []).append(p)
             for (shape, *_), params in sorted(alike.items(), key=lambda item: -item[0][0].numel()):
                 begun.append(self._begin(params, shape, group, gate, factor))
-                if len(begun) > bool(self.spread): begun.pop(0)()  # what is spread is on its way while the next are orthogonalised; that takes time only with the smallest, the last
+                if len(begun) > bool(self.spread): begun.pop(0)()  # what is spread may be on its way while the next are orthogonalised; the smallest are the last, which nothing hides
         while begun: begun.pop()()
         return loss
 

@@ -71,7 +71,7 @@ class Shards:
     def _rows(self, n): return [max(0, min(n, (r + 1) * -(-n // self.world.size)) - min(n, r * -(-n // self.world.size))) for r in range(self.world.size)]
 
     def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype | None) -> Callable[[], Tensor]:
-        """Begin to do as `optim.orthogonalize`, for `x` `(N, rows here, columns)`, of matrices alike the parts that `params` are; returns what to call for the result."""
+        """Do as `optim.orthogonalize`, for `x` `(N, rows here, columns)`, of matrices alike the parts that `params` are; returns what to call for the result. (What the next shape begins with is an exchange, too, so that nothing would hide this one.)"""
         shape, size, rank = self.shape(params[0]), self.world.size, self.world.rank
         rows = self._rows(shape[0])
         mine = [range(r, len(x), size) for r in range(size)]  # the matrices of each process
@@ -84,14 +84,9 @@ class Shards:
         sent = torch.cat([part.flatten() for part in whole.split(rows, 1)])
         parts = torch.empty_like(x)
         received = parts.new_empty(x.numel())
-        telling = dist.all_to_all_single(received, sent, out, back, async_op=True)
-
-        def told():
-            telling.wait()
-            for matrices, part in zip(mine, received.split(out)): parts[list(matrices)] = part.view(len(matrices), rows[rank], shape[1])
-            return parts
-
-        return told
+        dist.all_to_all_single(received, sent, out, back)
+        for matrices, part in zip(mine, received.split(out)): parts[list(matrices)] = part.view(len(matrices), rows[rank], shape[1])
+        return lambda: parts
 
     def gather(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole of each of the `parts` (named `NAME` or `NAME:KEY`, as those of an optimizer), on the CPU of rank 0, elsewhere nothing; every process must ask."""
