@@ -173,6 +173,7 @@ def _step_seconds(run, shape):
 
 
 def _plan(args):
+    if sys.stderr.isatty(): print('running one layer, to see what training keeps of it ...', file=sys.stderr)
     from bijdiff.config import TrainConfig, check_count, denoiser_config, fast_dtype, pick_device, use_graphs
     from bijdiff.corpus import vocabulary_size
     from bijdiff.expect import expect
