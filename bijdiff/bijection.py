@@ -23,15 +23,17 @@ class Context:
     """What a branch may depend on besides the other stream; forward and inverse need the same one."""
     cond: Tensor | None = None            # (B, D) float32 conditioning vector (time, class); differentiable
     attention_mask: Tensor | None = None  # (B, L) bool, True where a position may be attended to
-    key: int | Tensor | None = None       # what dropout masks follow from, of this call or (B,) int64 of random bits; None: no dropout
+    key: int | Tensor | None = None       # determines the dropout masks: a number for the call, or (B,) int64 of random bits; None: no dropout
     guard: Guard | None = None            # collects the range test; None: every public call tests and raises by itself
-    tape: object = None                   # what the parts of a reversible chain hand on to each other
-    kept: list[Tensor] | None = None      # where a bijection leaves what spares `retrace` work: little memory for much time; None: nothing
-    place: Tensor | None = None           # (B,) int64, where in its text each begins, which dropout masks follow from, too; None: 0
+    tape: object = None                   # the tape that the parts of a reversible chain share
+    kept: list[Tensor] | None = None      # list to which a bijection appends small tensors that save `retrace` much work; None: it keeps nothing
+    place: Tensor | None = None           # (B,) int64, the position in its text at which each example begins; dropout masks depend on it too; None: 0
 
 
 class Bijection(nn.Module):
-    """An invertible map of a pair of streams; `exact` says whether the inverse returns the same bits, which is for each class to claim, and for `invertibility.check_bijection` to find out: of the same batch, in one process, on one device."""
+    """An invertible map of a pair of streams.
+
+    `exact`: whether the inverse returns the same bits, for the same batch, in one process, on one device. Each class makes this claim itself; `invertibility.check_bijection` tests it."""
     exact = False
 
     def forward(self, streams: Streams, context: Context | None = None) -> Streams:
@@ -47,7 +49,9 @@ class Bijection(nn.Module):
         return streams[0].new_zeros(len(streams[0]))
 
     def retrace(self, outputs: Streams, context: Context | None = None, kept: tuple[Tensor, ...] = ()) -> tuple[Streams, Streams, Streams]:
-        """Rebuild the inputs from the outputs, for backpropagation: the inputs, then leaves and a graph over them whose gradients are those of the map at these inputs. `kept`: what the map left in its context."""
+        """Rebuild the inputs from the outputs, for backpropagation.
+
+        Returns the inputs, leaf tensors, and streams computed from these leaves, whose graph has the gradients of the map at the inputs. `kept`: what the map appended to `Context.kept`."""
         with torch.no_grad(): inputs = self.inverse(outputs, context)
         leaves = tuple(x.detach().requires_grad_() for x in inputs)
         with torch.enable_grad(): return inputs, leaves, self(leaves, context)
@@ -114,9 +118,9 @@ def _sign(value: float, device: torch.device) -> Tensor: return torch.tensor(val
 class AdditiveCoupling(Bijection):
     """`y[target] = x[target] + snap(branch(x[1 - target], context))`; the other stream passes through.
 
-    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. One with a method `displace(goal, x, sign, lattice, context, *kept)` does what the function
-    of that name does itself, so that a compiler can fuse it, and returns a third tensor: a tap of `x`, by which the gradient of the stream that passes through joins that of the branch. Any more that it returns are `kept` for
-    a second evaluation, which may read them off instead of computing them.
+    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. A branch may have a method `displace(goal, x, sign, lattice, context, *kept)`, which does the work of the function
+    of that name itself, so that a compiler can fuse it. It returns a third tensor: a tap of `x`, through which the gradient of the stream that passes through joins that of the branch. Any further tensors it returns are `kept` for
+    a second evaluation, which may read them instead of computing them.
     Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
     exact = True

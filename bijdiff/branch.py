@@ -32,7 +32,7 @@ _pretend = False
 
 @contextmanager
 def as_on_gpu():
-    """Within the block a CPU computes as a GPU would, compiled parts in the form that they have before code is made of them: to see on any machine what backpropagation keeps on a GPU."""
+    """Within the block a CPU computes as a GPU would, with compiled parts in the form they have before code is generated: shows on any machine what backpropagation keeps on a GPU."""
     global _pretend
     _pretend = True
     try: yield
@@ -54,7 +54,7 @@ _plain = ContextVar('plain', default=False)
 
 @contextmanager
 def uncompiled():
-    """Within the block, what was to be compiled runs as it is, in this thread: for a shape that comes too seldom to make a program for. Its bits may be others, so no block may part a forward pass from what undoes it."""
+    """Within the block, functions that would be compiled run uncompiled, in this thread: for a shape too rare to compile a program for. The bits may differ, so no block may separate a forward pass from what undoes it."""
     token = _plain.set(True)
     try: yield
     finally: _plain.reset(token)

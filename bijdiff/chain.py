@@ -108,8 +108,8 @@ MEMORY = ('stored', 'checkpoint', 'reversible')
 class Chain(Bijection):
     """The composition of `bijections`, first to last; itself a bijection.
 
-    `memory`: how backpropagation gets at the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
-    are the same bits in each. `reversible` needs every bijection to be exact; there the last `kept` bijections are stored, and the `helped` before them keep what they leave in `Context.kept`; in a slice `i:j`, those of them that are in it.
+    `memory`: how backpropagation obtains the inputs of each bijection, one of `stored`, `checkpoint`, `reversible`; gradients
+    are the same bits in each. `reversible` needs every bijection to be exact. It stores the activations of the last `kept` bijections, and for the `helped` bijections before those it keeps what they append to `Context.kept`; a slice `i:j` applies this to those of them that it contains.
     `chain[i]` is a bijection, `chain[i:j]` a chain that shares its bijections, `chain.inv` the inverse as a bijection. Raises `ValueError`.
     Source: Gomez et al. 2017 (reversible backpropagation), on the lattice."""
 
@@ -134,7 +134,7 @@ class Chain(Bijection):
         return Chain(self.bijections[i], self.memory, max(0, self.kept - after), max(0, self.helped - max(0, after - self.kept)))
 
     def split(self, size: int) -> list['Chain']:
-        """Let every later call go through parts of `size` bijections, which share them, and return the parts: modules for those who wrap modules, to shard their parameters say."""
+        """Make every later call go through parts of `size` bijections, chains that share the bijections of this one, and return the parts: modules that can be wrapped, for example to shard their parameters."""
         if size < 1: raise ValueError(f'size {size}: expected a number of bijections, 1 or more')
         self.parts = nn.ModuleList(self[i:i + size] for i in range(0, len(self), size))  # after the bijections, whose names their parameters keep
         for i, part in enumerate(self.parts): part.first = i * size

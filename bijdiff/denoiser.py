@@ -53,10 +53,10 @@ class DenoiserConfig:
     branch_dtype: str = 'float32'  # or 'bfloat16': the arithmetic inside the branches and the head
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
     memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation gets at activations
-    kept_layers: int = 0           # last layers whose activations 'reversible' keeps
-    kept_outputs: int = 12         # last layers, before those, of which 'reversible' keeps what is dear to make and small: attention, and the output of the MLP
+    kept_layers: int = 0           # number of last layers whose activations 'reversible' keeps
+    kept_outputs: int = 12         # number of layers, before those, of which 'reversible' keeps only what is small and expensive to compute: attention, and the output of the MLP
     dropout: float = 0.0           # share of branch outputs dropped in training
-    tied: bool = False             # logits are products with the table of embeddings, instead of a head of their own
+    tied: bool = False             # the embedding table also computes the logits, instead of a separate head
     compile: bool = False          # run the branches through torch.compile
     time_input: bool = False       # condition on t; absorbing noise does not need it
     conditions: int = 0            # number of classes that `cond` may name; 0: none
@@ -178,8 +178,8 @@ class _Denoiser(nn.Module):
 
     def features(self, tokens: Tensor, index: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                  key: int | Tensor | None = None, guard: Guard | None = None) -> Tensor:
-        """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: what `hidden` has there, for less: the last MLP works on each position alone, and is left out elsewhere, if the model is
-        `separable`. A guard sees there what is computed. Other arguments as for the call."""
+        """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: the values of `hidden` there, at less cost. The last MLP works on each position alone, and is skipped elsewhere if the model is
+        `separable`; a guard then sees only what is computed. Other arguments as for the call."""
         count, length = len(index), tokens.shape[1]
         at_once = 512 * max(1, tokens.numel() // 8192) if self.config.compile else 1  # for each number of rows there is a program: there are to be few
         rows = -(-max(count, 1) // at_once) * at_once

@@ -46,7 +46,7 @@ def check_tokens(tokens, vocab_size: int, what: str = 'the tokens'):
 
 # %% ../nbs/03b_expect.ipynb #dedc9fca
 def expect_cond(cond, count: int, conditions: int) -> Tensor | None:
-    """The classes `(count,)` int64 of so many texts, given as one class or one for each, for a model of so many `conditions`; `None` for a model of none. Raises `ValueError`."""
+    """The classes `(count,)` int64 of `count` texts, given as one class for all or one for each, for a model with `conditions` classes; `None` for a model without. Raises `ValueError`."""
     if (cond is None) != (conditions == 0): raise ValueError(f'this model has {conditions} conditions: {"pass cond" if conditions else "leave cond out"}')
     if cond is None: return None
     try: classes = torch.as_tensor(cond)

@@ -56,7 +56,7 @@ class Lattice:
         return _Snap.apply(x, self.frac_bits)
 
     def reach(self, x: Tensor) -> Tensor:
-        """The largest magnitude in `x`, as a share of the limit, 0-d; not a number where `x` holds one that is none."""
+        """The largest magnitude in `x`, as a share of the limit, 0-d; NaN if `x` contains NaN."""
         low, high = x.detach().aminmax()
         return torch.maximum(-low, high) / self.limit
 

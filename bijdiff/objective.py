@@ -170,10 +170,10 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
     `process`: default that of the model, absorbing where it names none; a causal model has the exact left-to-right likelihood, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
-    `context`: so many tokens at the beginning of each block are given, and not counted (absorbing noise). `cond`: the class of all blocks, or `(N,)` of each, which a model with `conditions` is told.
-    `classes` (V,) int64: the class of each token; predict from the tokens in sight the classes of the others, a class having the summed probability of its tokens (absorbing noise, or left to right).
-    On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. So it is in
-    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; in other texts it may be less than that entropy. Raises `ValueError`, and `TypeError` for what is no model.
+    `context`: number of tokens at the beginning of each block that are given and not counted (absorbing noise). `cond`: the class of all blocks, or `(N,)` of each, for a model with `conditions`.
+    `classes` (V,) int64: the class of each token; from the visible tokens, predict the classes of the others, where the probability of a class is the sum over its tokens (absorbing noise, or left to right).
+    On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. This holds for
+    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; for other texts the value may be less than that entropy. Raises `ValueError`, and `TypeError` for what is no model.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
     expect_model(model)
     c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)
@@ -345,10 +345,12 @@ def _over_paths(steps):
 
 @torch.no_grad()
 def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False, cond=None) -> Windowed:
-    """The exact negative log-likelihood of `tokens` `(B, L)` of ids for who writes them one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
-    proportion to exp(-`certainty` × the entropy of the prediction there, in nats). In nats per text; `mean` is over the orders as they are drawn.
+    """The exact negative log-likelihood of `tokens` `(B, L)` of ids under a writer that stays within a window, in nats per text.
 
-    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once; of windows of 1 it is `order_nll` from the left or the right, of a window as long as the text, with `certainty` 0, that of random order. The positions after the window are there, masked. `cond`: as for `order_nll`. Raises `ValueError`.
+    The tokens are written one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
+    proportion to exp(-`certainty` × the entropy of the prediction there, in nats). `mean` is over the orders as they are drawn.
+
+    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once. With windows of 1 it is `order_nll` from the left or the right; with a window as long as the text and `certainty` 0, it is the likelihood under random order. The positions after the window are present, masked. `cond`: as for `order_nll`. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
     (b, l), tokens, cond = tokens.shape, tokens.to(device), _classes_of(model, cond, len(tokens))

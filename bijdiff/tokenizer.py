@@ -162,7 +162,7 @@ def hub_offline() -> bool:
 
 
 def tokenizer_size(spec: str) -> int | None:
-    """The largest number of tokens of what `get_tokenizer` would make of `spec`; `None` where a file or the hub says. Raises `ValueError` for a number that cannot be."""
+    """The largest number of tokens that the tokenizer `get_tokenizer(spec)` can have; `None` if a file or the hub determines it. Raises `ValueError` for an impossible number."""
     kind, colon, size = str(spec).partition(':')
     if not kind: raise ValueError(f'tokenizer {spec!r}: expected one of {", ".join(KINDS)}, a file, or a model on the Hugging Face hub')
     if kind not in KINDS: return None
@@ -177,7 +177,7 @@ def tokenizer_size(spec: str) -> int | None:
 def get_tokenizer(spec: 'str | Tokenizer', texts: Iterable[str] | None = None, cache: str | Path | None = None) -> Tokenizer:
     """The tokenizer that `spec` names.
 
-    `"bpe"`, `"words"`, or with a size `"bpe:4096"` (default 8,192), and `"chars"`: trained on `texts`, which is gone through twice, and kept in the cache; `"bytes"`;
+    `"bpe"`, `"words"`, or with a size `"bpe:4096"` (default 8,192), and `"chars"`: trained on `texts`, which may be read several times and so must not be an iterator, and cached; `"bytes"`;
     a folder or file with a `tokenizer.json`; else a model on the Hugging Face hub, such as `"gpt2"`."""
     if isinstance(spec, Tokenizer): return spec
     if size := tokenizer_size(spec):
