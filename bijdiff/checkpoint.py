@@ -36,7 +36,7 @@ def random_state() -> tuple[dict[str, Tensor], dict]:
 
 
 def set_random_state(tensors: dict[str, Tensor], values: dict):
-    """Take up what `random_state` gave; the states of GPUs that are not here are left out."""
+    """Restore what `random_state` returned; states of GPUs that this machine lacks are ignored."""
     torch.set_rng_state(tensors['torch'])
     for n in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f'cuda.{n}' in tensors: torch.cuda.set_rng_state(tensors[f'cuda.{n}'], n)

@@ -40,7 +40,7 @@ TRAINING = {  # what None stands for, by preset
 }
 
 
-FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'shard', 'compile', 'graphs'  # what a resumed run may change, and keeps where nothing is said
+FREE = 'run', 'keep', 'workers', 'device', 'gpus', 'shard', 'compile', 'graphs'  # options that a resumed run may change; those that are not given keep their values
 
 
 def _option(default, help: str): return field(default=default, metadata={'help': help})
@@ -55,9 +55,9 @@ class TrainConfig:
     words: int | None = _option(None, 'word forms of a grammar; None: as the corpus says')
     tokenizer: str | None = _option(None, 'bpe, bpe:SIZE, bytes, chars, words, a hub id; None: as the corpus says, else bpe')
     process: str = _option('absorbing', 'corruption: absorbing, uniform or hybrid')
-    schedule: str = _option('loglinear', 'of the corruption in time: loglinear, cosine or polynomial')
+    schedule: str = _option('loglinear', 'noise schedule: loglinear, cosine or polynomial')
     t_min: float | None = _option(None, 'smallest diffusion time in training; None: as the preset says')
-    time_power: float | None = _option(None, 'levels of noise in training are uniform numbers to this power, weighted accordingly: above 1 more low ones are drawn; None: 2, for a grammar 1')
+    time_power: float | None = _option(None, 'exponent applied to the uniform draws of the noise level in training, with the loss reweighted to match: above 1 draws more low levels; None: 1 for a grammar, else 2')
     # by what
     preset: str = _option('tiny', 'size of the model and of the run: tiny, small, workstation, 300m or 1b')
     denoiser: str = _option('bijective', 'trunk: bijective, or residual, its ordinary twin')
@@ -67,23 +67,23 @@ class TrainConfig:
     heads: int | None = _option(None, 'attention heads; None: as the preset says')
     block_size: int | None = _option(None, 'tokens of a training sequence; None: as the preset says')
     dropout: float = _option(0.0, 'share of branch outputs that is dropped in training')
-    tied: bool = _option(False, 'logits are products with the table of embeddings, instead of a head of their own: fewer weights, and better on little text')
-    memory: str | None = _option(None, 'how gradients get at activations: stored, checkpoint or reversible; None: as the preset says')
+    tied: bool = _option(False, 'tie the output head to the embedding table: fewer weights, and better on little text')
+    memory: str | None = _option(None, 'how the backward pass obtains activations: stored, checkpoint or reversible; None: as the preset says')
     kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
-    kept_outputs: int | None = _option(None, 'last layers, before those, of which the memory mode reversible keeps what is dear to make and small, attention and the output of the MLP; None: 12')
-    branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware multiplies it')
+    kept_outputs: int | None = _option(None, 'number of layers before those of which the memory mode reversible keeps only what is small but costly to recompute, attention and the output of the MLP; None: 12')
+    branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware supports it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
-    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: compiled, on one machine, with at most 32,768 tokens at a time on a GPU')
+    graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: if compiled, on one machine, with at most 32,768 tokens at a time on each GPU')
     # for how long
     steps: int | None = _option(None, 'optimizer steps; None: by epochs, else as the preset says')
     epochs: float | None = _option(None, 'passes over the corpus, instead of steps')
     batch_size: int | None = _option(None, 'sequences of one optimizer step; None: as the preset says')
-    accumulation: int = _option(1, 'parts in which the batch of a step is worked off, to save memory')
+    accumulation: int = _option(1, 'number of parts in which the batch of a step is processed, to save memory')
     # in which way
     optimizer: str = _option('muon', 'muon (AdamW beside it for embeddings and gains) or adamw')
     compact: bool = _option(False, 'save memory for large models: each layer is updated, and clipped, as soon as it has its gradients, and the momentum of muon is kept in bfloat16')
     eight_bit: bool = _option(False, 'keep the states of AdamW in eight bits; needs the package torchao')
-    bf16_weights: bool = _option(False, 'keep the matrices of branches in bfloat16, rounded at random when they are updated, so that small updates count on average')
+    bf16_weights: bool = _option(False, 'keep the matrices of branches in bfloat16, with stochastic rounding of updates, so that small updates count on average')
     matrix_lr: float | None = _option(None, 'peak learning rate of matrices; None: as the preset says for muon, 6e-4 for adamw')
     embedding_lr: float | None = _option(None, 'peak learning rate of embeddings and head; None: as the preset says, else 3e-3, for muon, 6e-4 for adamw')
     gain_lr: float = _option(6e-4, 'peak learning rate of gains')
@@ -93,12 +93,12 @@ class TrainConfig:
     decay_share: float = _option(0.5, 'last share of the run in which flat-decay falls to zero')
     clip: float = _option(1.0, 'largest norm of the gradient; 0: no limit')
     ema: float | None = _option(None, 'decay of the averaged weights; 0: none; None: as the preset says')
-    seed: int = _option(0, 'of weights, order, corruption and samples, and of all text of a grammar, that of validation too')
+    seed: int = _option(0, 'random seed of weights, data order, corruption and samples, and of all text of a grammar, including validation')
     # watched how
     log_every: int | None = _option(None, 'steps between two lines of metrics; None: as the preset says')
     eval_every: int | None = _option(None, 'steps between two validations; 0: only at the end; None: as the preset says')
     eval_blocks: int | None = _option(None, 'validation sequences of each of them; None: as the preset says')
-    eval_draws: int | None = _option(None, 'corruptions of each sequence in the last validation, of the whole split; None: as the preset says')
+    eval_draws: int | None = _option(None, 'corruptions of each sequence in the final validation, which covers the whole split; None: as the preset says')
     sample_every: int | None = _option(None, 'steps between two looks at samples; 0: only at the end; None: as the preset says')
     samples: int | None = _option(None, 'sequences sampled at the end; 0: none; None: as the preset says')
     sample_steps: int | None = _option(None, 'denoising steps of a sample; None: as many as tokens')
@@ -143,7 +143,7 @@ class TrainConfig:
         return cls(**values)
 
     def filled(self, began: dict | None = None) -> 'TrainConfig':
-        """The same with values in place of `None`: those with which the run `began` (its `to_dict`); where it has no such field, those of the preset and the corpus. Raises `ValueError`."""
+        """This configuration with values in place of `None`: those with which the run `began` (its `to_dict`), or, for fields that it lacks, those of the preset and the corpus. Raises `ValueError`."""
         values = TRAINING[self.preset] | dict(time_power=1.0 if self.corpus in GRAMMARS else 2.0, keep=2, workers=0, shard=False)
         if self.optimizer != 'muon': values |= dict(matrix_lr=None, embedding_lr=None)
         values |= {k: v for k, v in (began or {}).items() if k != 'run' and (v is not None or k not in ('keep', 'workers', 'shard'))}
@@ -204,13 +204,13 @@ def fast_dtype(device: torch.device) -> str:
 
 
 def process_count(config: TrainConfig, gpus: int | None = None) -> int:
-    """How many processes share the run of `config` (filled), one a GPU: as many as it says, else as there are GPUs (`gpus`, default all that are visible) that divide the batch; raises `ValueError` for a number that cannot be."""
+    """The number of processes, one per GPU, that share the run of `config` (filled): `config.gpus` if it is set, else the largest number of GPUs (of `gpus`, default all that are visible) that divides the batch, or with accumulation a part of it. Raises `ValueError` for an impossible number."""
     one = config.device not in (None, 'cuda')
     there = 1 if one or config.compact else torch.cuda.device_count() if gpus is None else gpus
     parts = config.batch_size // config.accumulation
     count = config.gpus or max(n for n in range(1, max(1, there) + 1) if parts % n == 0)
     if count > max(1, there) and (config.device or 'cuda').startswith('cuda'):
-        raise ValueError(f'gpus {count}: {there} of device {config.device or "cuda"} to be had here; lower gpus, or leave it unset')
+        raise ValueError(f'gpus {count}: {there} of device {config.device or "cuda"} available here; lower gpus, or leave it unset')
     check_count(config, count)
     return count
 
@@ -240,7 +240,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
-    """Whether steps are replayed as CUDA graphs; where `processes` of several machines share the run, which was never tried on GPUs, only if asked to. Raises `ValueError` where they are asked for and cannot be."""
+    """Whether steps are replayed as CUDA graphs. If `processes` on several machines share the run, which was never tested on GPUs, they are only on request. Raises `ValueError` if graphs are requested but impossible."""
     can = device.type == 'cuda' and shape.compile and not config.shard and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
     if config.graphs is not None: return config.graphs
@@ -248,7 +248,7 @@ def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device,
 
 
 def thread_count(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> int:
-    """How many parts of a batch are worked on at a time, each by a thread: two where one process has an even number of cores of a CPU, branches in float32, and a step in one part that can be halved; else one."""
+    """How many parts of a batch are processed at a time, each by a thread: two if a single process runs on an even number of CPU cores, with branches in float32 and a batch that is in one part and can be halved; else one. (Also one with compiled branches, `compact` or `bf16_weights`.)"""
     alone = device.type == 'cpu' and processes == config.accumulation == 1 and not (shape.compile or config.compact or config.bf16_weights)
     return 2 if alone and shape.branch_dtype == 'float32' and config.batch_size % 2 == torch.get_num_threads() % 2 == 0 else 1
 
@@ -261,9 +261,9 @@ def _there(name, gpus):
 
 
 def settled(config: TrainConfig, began: dict | None = None, processes: int | None = None, gpus: int | None = None, say: Callable[[str], object] = lambda text: None) -> TrainConfig:
-    """`config`, filled with what a run `began` with, and checked for all that can be known before text is read; raises `ValueError`.
+    """`config`, filled with the values with which a run `began`, and checked as far as possible before any text is read; raises `ValueError`.
 
-    The fewest of those that may change, that `config` does not ask for, and that cannot be had here and now or not with what it asks for, are left out, and `say` is told. `processes`: how many share the run; default: as many as `train` would start. `gpus`: how many it may use; default: all that are visible."""
+    A resumed run may have begun with `graphs`, `compile`, `shard`, `gpus` or `device` set to a value that is not available here or conflicts with `config`. Where `config` does not set them, as few of them as possible are dropped, and `say` is called with a message. `processes`: how many share the run; default: as many as `train` would start. `gpus`: how many it may use; default: all that are visible."""
     filled, here = config.filled(began), torch.cuda.device_count() if gpus is None else gpus
     vocab_size = vocabulary_size(filled.corpus, block_size=filled.block_size, tokenizer=filled.tokenizer, words=filled.words, seed=filled.seed) or 8192
 
@@ -280,6 +280,6 @@ def settled(config: TrainConfig, began: dict | None = None, processes: int | Non
         try: found = check(replace(filled, **{name: False if name == 'shard' else None for name in names}))
         except ValueError as e: wrong = e
         else:
-            if names: say(f'{", ".join(f"{name} {getattr(filled, name)}" for name in names)}, with which the run began, cannot be had here and now: left out')
+            if names: say(f'{", ".join(f"{name} {getattr(filled, name)}" for name in names)}, with which the run began: not available here, left out')
             return found
     raise wrong

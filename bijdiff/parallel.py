@@ -65,7 +65,7 @@ class World:
     rank: int = 0
     size: int = 1
     control: object = None  # the process group of the CPUs
-    aside: object = None  # that of what recorded steps exchange while they compute; None: nothing
+    aside: object = None  # the process group through which recorded steps exchange gradients while they compute; None: they do not
 
     @classmethod
     def join(cls, device: torch.device) -> 'World':
@@ -78,7 +78,7 @@ class World:
         return cls(device, dist.get_rank(), dist.get_world_size(), dist.new_group(backend='gloo', timeout=timedelta(hours=2)))  # rank 0 may evaluate for long
 
     def overlapping(self) -> 'World':
-        """This world, whose recorded steps exchange gradients while they compute, unless all GPUs exchange 64 MiB within a millisecond; every process must ask."""
+        """This world, set up so that recorded steps exchange gradients while they compute, unless all GPUs exchange 64 MiB within a millisecond; every process must call this."""
         if self.size == 1: return self
         if self.device.type == 'cpu': return replace(self, aside=self.control)
         return replace(self, aside=_group_aside()) if self.any(_seconds_to_exchange(self.device) > 1e-3) else self
@@ -91,8 +91,8 @@ class World:
     def average(self, tensors: list[Tensor], meanwhile: bool = False, keepers: list[int | None] | None = None, largest: list[Tensor] = ()) -> list:
         """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes, and those in `largest` by the largest of each element: all in one go, without waiting.
 
-        `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. `keepers`: for each the rank of the process that alone needs the mean, or `None`; what others have in its place then is of no use.
-        Returns what to call `wait` of before the means are read, unless that has been seen to."""
+        `meanwhile`: through the group `aside`, so that what is launched next does not wait for them either. `keepers`: for each tensor the rank of the only process that needs the mean, or `None` for all; the other processes are then left with meaningless values.
+        Returns the works on which to call `wait` before the means are read; empty if none is needed."""
         if self.size == 1 or not (tensors or largest): return []
         group, gpu = self.aside if meanwhile else dist.group.WORLD, self.device.type == 'cuda'
         if tensors and not gpu: torch._foreach_div_(tensors, self.size)  # gloo can add, but not average
@@ -123,7 +123,7 @@ class World:
 
 # %% ../nbs/14b_parallel.ipynb #269ad1db
 class Divided:
-    """The matrices of `model`, which all processes of `world` have, shared out for Muon (`spread` of `optim.Muon`): `keeper` tells of each the rank of the process that has its momentum, orthogonalises it, and alone needs its gradient."""
+    """Shares the matrices of `model`, all of which every process of `world` has, among the processes for Muon (`spread` of `optim.Muon`). `keeper` maps each matrix to the rank of the process that holds its momentum, orthogonalises it, and alone needs its gradient."""
 
     def __init__(self, world: World, model: nn.Module):
         self.world, self.model, self.keeper, alike, roles = world, model, {}, {}, model.parameter_roles()
@@ -142,7 +142,7 @@ class Divided:
         return p.shape
 
     def __call__(self, x: Tensor, params: list[Tensor], steps: int, dtype: torch.dtype) -> Callable[[], list[Tensor]]:
-        """Orthogonalise, as `optim.orthogonalize` does, the directions `x` `(N, rows, columns)` of those of `params` that this process keeps, and begin to tell the others; every process must ask. Returns what to call for the directions of all `params`."""
+        """Orthogonalise, as `optim.orthogonalize` does, the directions `x` `(N, rows, columns)` of those of `params` that this process keeps, and start sending them to the others; every process must call this. Returns a function that gives the directions of all `params`."""
         share = max(Counter(self.keeper[p] for p in params).values())
         own = orthogonalize(x, steps, dtype) if len(x) else x.to(dtype)
         if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *own.shape[1:])))
@@ -157,7 +157,7 @@ class Divided:
         return told
 
     def clip_factor(self, max_norm: float | None) -> tuple[Tensor, Tensor | None]:
-        """As `optim.clip_factor`, of the means of all gradients: each process looks at those of the matrices that it keeps, the first also at what has no keeper."""
+        """As `optim.clip_factor`, for the means of all gradients: each process takes those of the matrices that it keeps, rank 0 also those of parameters without a keeper."""
         return clip_factor([p for p in self.model.parameters() if self.keeper.get(p, 0) == self.world.rank], max_norm, self.world.total)
 
     def whole_state(self, optimizers: Optimizers, ema: Ema | None) -> tuple:
@@ -179,7 +179,7 @@ class WorkerError(RuntimeError):
 
 @contextmanager
 def working():
-    """What a worker does within the block is reported to `run_workers`, if that started it."""
+    """Report the process id of this worker, and an error raised within the block, to `run_workers`, if that started it."""
     place, rank = os.environ.get('BIJDIFF_WORKERS'), os.environ.get('RANK', '0')
     if place is None:
         yield

@@ -27,8 +27,8 @@ from .plan import judging_bytes
 class Shards:
     """The parameters of a model, spread over the processes of `world`.
 
-    `objective`: a module around `.model`, through which that is called. To optimizers and averages this is a model whose parameters are the parts that this process has; to Muon it is the way to whole matrices
-    (`spread`). The model may be on the CPU: a layer goes to the device as it is cut."""
+    `objective`: a module that wraps `.model` and through which the model is called. For optimizers and averages, a `Shards` is a model whose parameters are the parts of this process; for Muon, it gives access to whole matrices
+    (`spread`). The model may be on the CPU: each layer moves to the device as it is split."""
 
     def __init__(self, world: World, objective: nn.Module):
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # slow to import
@@ -114,7 +114,7 @@ class Shards:
         return model.eval()
 
     def judged(self, parts: dict[str, Tensor] | None = None) -> nn.Module | None:
-        """`whole`, to validate or sample: on the device where it has room beside the parts, else, which is printed, on the CPU and uncompiled."""
+        """`whole`, for validation or sampling: on the device if there is room beside the parts, else on the CPU and uncompiled, with a printed message."""
         need, room = judging_bytes(self.model.config), self._room()
         if need <= room:
             model = self.whole(parts)

@@ -21,7 +21,7 @@ from .recording import capturing
 
 # %% ../nbs/14c_step.ipynb #954626c8
 class Outcome(NamedTuple):
-    """What a step tells, all 0-d and on the device, to be read later or never."""
+    """The results of a step, all 0-d and on the device, to be read later or never."""
     loss: Tensor  # mean over the parts of the batch
     norm: Tensor  # of the gradients, before clipping
     gate: Tensor  # bool: the update was made
@@ -40,12 +40,12 @@ class Objective(nn.Module):
 
 
 class TrainingStep:
-    """One update of `model` from one batch in parts; calling it synchronises only to record, and where recordings go.
+    """One update of `model` from one batch in parts; a call synchronises only when it records a step or drops recordings.
 
     `optimizers`, `ema`: what is updated, if the loss and the gradient norm are finite and every stream was in range; `clip`: largest gradient norm. `world`: the processes
-    that share the step, each with its part of the batch; recorded, they average gradients while they come if it is `World.overlapping`, and otherwise when all are there. `record`: after `warmup` steps of one shape, replay them as a CUDA graph; a step that is handed out ends all `recordings`, which are made anew; the model must be on a GPU. `consume`: update each layer
-    as soon as it has its gradients, and drop them; each is clipped, and skipped where its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
-    spread over the processes. `threads`: so many parts are worked on at a time, on a CPU, each by a thread with its share of the cores; for one process."""
+    that share the step, each with its part of the batch; when steps are recorded, gradients are averaged during the backward pass if `world` is `World.overlapping`, otherwise after it. `record`: after `warmup` steps of one shape, replay such steps as a CUDA graph; a step that runs without a recording drops all `recordings`, which are made again; the model must be on a GPU. `consume`: update each layer
+    as soon as its gradients are complete, and free them; every layer is clipped, and skipped if its gradient is not finite, on its own. For one process and batches in one part. `shards` (`shard.Shards`): the parameters are
+    spread over the processes. `threads`: how many parts are processed at a time, on a CPU, each by a thread with its share of the cores; for one process."""
 
     def __init__(self, model: nn.Module, optimizers: Optimizers, ema: Ema | None = None, clip: float | None = 1.0, world: World | None = None, record: bool = False, warmup: int = 3, consume: bool = False,
                  shards=None, threads: int = 1):

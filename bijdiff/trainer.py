@@ -88,7 +88,7 @@ def device_readings(device: torch.device) -> dict:
 
 
 def room(device: torch.device) -> float:
-    """Bytes that this process may still take on a GPU beside what is in use, or set aside for recordings; no end of them elsewhere."""
+    """Bytes that this process can still allocate on a GPU, apart from what is in use or reserved for recordings; infinity on other devices."""
     if device.type != 'cuda': return float('inf')
     torch.cuda.empty_cache()
     most = torch.cuda.get_per_process_memory_fraction(device) * torch.cuda.get_device_properties(device).total_memory
@@ -164,9 +164,9 @@ class Run:
 def train(config: TrainConfig, *, output_path: str | Path | None = None, root: str | Path | None = None, progress: bool = True) -> Run:
     """Train as `config` says, or resume, in the run's folder under `root`/outputs (default: of the project).
 
-    `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: say what is done, and show a bar.
-    Where several GPUs share the run, workers are started that train; where `torchrun` started this process, it is one of them. Neither the number of processes or cores nor `accumulation`
-    changes a loss but by the order of sums, which with `bf16_weights` are rounded on the way.
+    `output_path`: the notebook that papermill is writing, whose folder names the run where `config.run` does not. `progress`: print messages and show a progress bar.
+    If several GPUs share the run, worker processes are started that train; a process that `torchrun` started is itself such a worker. The number of processes or cores and `accumulation`
+    change a loss only through the order of sums, which with `bf16_weights` are also rounded on the way.
     A run that is done is returned as it is. Raises `ValueError` for a configuration that does not fit, `BlockingIOError` where another process
     writes the run, `FloatingPointError` or `LatticeOverflow` where the loss or the streams get out of hand, `OSError` for a full disk, `WorkerError` for any of them in a worker."""
     if 'WORLD_SIZE' in os.environ and not (config.run or output_path): raise ValueError('run None: each process would name the run by its own clock: name it')
