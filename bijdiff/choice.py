@@ -47,9 +47,9 @@ class Choice(NamedTuple):
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
-    repetition: float = 1.0  # penalty for tokens that the text has already; 1: none
-    guidance: float = 0.0    # how far to go beyond the prompt, away from what the model says without it
-    anneal: bool = False     # plain at first, what is asked for at the end
+    repetition: float = 1.0  # penalty for tokens that the text already contains; 1: none
+    guidance: float = 0.0    # how far to move the logits away from those without the prompt; 0: not at all
+    anneal: bool = False     # start from the unmodified distribution and reach the requested settings at the end
 
     def at(self, t: float, vocab_size: int) -> 'Choice':
         """What of it acts in a step that arrives at diffusion time `t` in [0, 1): all, unless it is annealed."""
@@ -93,7 +93,7 @@ def draw(p: Tensor, u: Tensor, sums: Tensor | None = None, group: int = GROUP) -
 
 
 def likeliest(p: Tensor, k: int, tops: Tensor | None = None, group: int = GROUP) -> tuple[Tensor, Tensor]:
-    """The `k` likeliest tokens, ids `(N, k)` int64 and probabilities `(N, k)` in the dtype of `p` `(N, V)`. They are in the `k` groups of so many tokens whose likeliest (`tops` `(N, groups)`, where these are known) are the likeliest, and need not be searched elsewhere."""
+    """The `k` likeliest tokens, ids `(N, k)` int64 and probabilities `(N, k)` in the dtype of `p` `(N, V)`. Only the `k` groups of `group` tokens with the largest maxima (`tops` `(N, groups)`, if known) are searched, since no other group can hold one of them."""
     if p.shape[1] <= k * group or k == 0: return tuple(reversed(p.topk(k)))
     ids, among = _members(p, (_groups(p, group, torch.amax) if tops is None else tops).topk(k).indices, group)
     best = among.topk(k)

@@ -271,8 +271,8 @@ def _finish(aside, tokenizer, dtype, stats):
 class Corpus:
     """Blocks of token ids by split, their tokenizer and their counts.
 
-    `splits[s]`: read-only memory-mapped int array (N, block_size); the tokens after the last whole block are left out; `train`, `valid` and `test` are three of them. `stats[s]`: dict of `tokens`, `words` (one more for each end of a line) and `bytes` of the whole
-    split, and `raw`, whether bits per byte may be quoted. `key`: digest of text and tokenizer. `grammar`: the `Grammar` the text was drawn from, if it was."""
+    `splits[s]`: read-only memory-mapped int array (N, block_size), without the tokens after the last whole block; `train`, `valid` and `test` are three of the splits. `stats[s]`: dict with the counts `tokens`, `words` (one more for each end of a line) and `bytes` of the whole
+    split, and `raw`, whether bits per byte may be quoted. `key`: digest of text and tokenizer. `grammar`: the `Grammar` that the text was drawn from, or `None`."""
     name: str
     block_size: int
     tokenizer: Tokenizer
@@ -314,7 +314,7 @@ def _grammar(name, block_size, tokenizer, seed, **given):
 
 
 def vocabulary_size(name: str, *, block_size: int, tokenizer: str | None = None, words: int | None = None, seed: int = 0) -> int | None:
-    """How many tokens `load_corpus` would find, at most, without reading text; `None` where a file or the hub says. Raises `ValueError` for options with which it would fail before it reads."""
+    """The largest vocabulary size that `load_corpus` could give, found without reading text; `None` if it depends on a file or the hub. Raises `ValueError` for options that `load_corpus` rejects before it reads text."""
     grammar = _grammar(name, block_size, tokenizer, seed, words=words)
     return len(grammar.vocabulary) if grammar else tokenizer_size('bpe' if tokenizer is None else tokenizer)
 
@@ -324,9 +324,9 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
     """The corpus that `name` names, from the cache or built into it.
 
     `name`: `"grammar"`, `"grammar-large"`, `"docstrings"`, `"hf:REPO"` or `"hf:REPO:CONFIG"`, or the path of a file or folder of .txt, .jsonl, .parquet, relative to the project root.
-    `tokenizer`: see `get_tokenizer`, default `"bpe"` (8,192); a grammar brings its own. `words`, `topics`, `tokens`, `seed`: of a grammar: its word forms, its topics, its training tokens, and the seed of the text.
-    `column`: of .jsonl, .parquet and hub rows, default `"text"`. `documents`: stream only so many rows of each split of a hub data set.
-    Raises `ValueError`, also for an option that the corpus has no use for."""
+    `tokenizer`: see `get_tokenizer`, default `"bpe"` (8,192); a grammar brings its own. Only for a grammar: `words`, the number of word forms; `topics`, the number of topics; `tokens`, the number of training tokens; `seed`, the seed of the text.
+    `column`: the column of .jsonl, .parquet and hub rows that holds the text, default `"text"`. `documents`: stream only this many rows of each split of a hub data set.
+    Raises `ValueError`, also for an option that does not apply to the corpus."""
     name, folder = str(name), cache_folder(cache)
     expect(int, 1, block_size=block_size)
     expect(int, 1, optional=True, words=words, topics=topics, tokens=tokens, documents=documents)
@@ -384,9 +384,9 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def batch_at(blocks: np.ndarray, step: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, recut: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The rows that rank `rank` of `world` trains on in step `step`, `batch_size` of them: tokens (B, L), and the epoch and the place in its order of each row (B,); all int64.
+    """The `batch_size` rows that rank `rank` of `world` trains on in step `step`: tokens (B, L), and for each row (B,) its epoch and its place in the order of that epoch; all int64.
 
-    `recut`: cut the text, a ring, elsewhere in each epoch. A function of its arguments alone. With the effective batch `batch_size * world` and the seed unchanged, the union over ranks is unchanged as well; for accumulation, count micro-batches as steps."""
+    `recut`: treat the text as a ring and cut it at another place in each epoch. The result is a function of the arguments alone. If the effective batch `batch_size * world` and the seed stay the same, so does the union over ranks; for gradient accumulation, count micro-batches as steps."""
     place = (step * world + rank) * batch_size + np.arange(batch_size)
     n, length = blocks.shape
     epoch, place = np.divmod(place, n)

@@ -25,7 +25,7 @@ END, STOP, THAT, THE, DET, _, ADJ, NOUN, _, TRANS, _, INTR, _ = range(len(CLASSE
 # %% ../nbs/07a_grammar.ipynb #caf044c2
 @dataclass(frozen=True)
 class Rules:
-    """The probabilities of the grammar; entry `d` of a tuple holds at depth `d`, and past its end the probability is zero."""
+    """The probabilities of the grammar. Entry `d` of a tuple is for depth `d`; beyond the end of the tuple the probability is zero."""
     plural: float = 0.5                                # a noun phrase is plural
     the: float = 0.2                                   # its determiner is `the`, which does not tell its number
     adjective: tuple[float, ...] = (0.2,)              # it has an adjective
@@ -163,10 +163,10 @@ class Score:
     """What `Grammar.score` found. `flags`: per document, per sentence, one of
 
     - `valid`: the grammar produces this sentence: its class sequence is in the language, and its nouns, verbs and adjectives share one topic
-    - `topic`: a right class sequence, from several topics
-    - `agreement`: right but for the number of some words
-    - `structure`: any other
-    - `cut`: the document ended before the sentence; not counted
+    - `topic`: a class sequence of the language, with words of several topics
+    - `agreement`: a class sequence of the language, except for the number (singular or plural) of some words
+    - `structure`: any other sentence
+    - `cut`: the document ended before the sentence did; not counted
 
     `topic_consistent`: share of documents in which all nouns, verbs and adjectives share one topic."""
     flags: list[list[str]]
@@ -194,9 +194,9 @@ class Score:
 class Grammar:
     """A probabilistic grammar of documents: blocks of `block_size` tokens with known probabilities.
 
-    `words`: number of word forms, function words and the full stop among them; `vocab_size` is one more, for `<end>` (id 0).
-    `topics`: number of topics, equally likely. `seed`: of the documents, the default of `generate`.
-    Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words of no topic; `dtype` of the blocks."""
+    `words`: number of word forms, including function words and the full stop; `vocab_size` is one more, for `<end>` (id 0).
+    `topics`: number of equally likely topics. `seed`: the default seed of `generate`.
+    Attributes: `vocabulary` (list of V words), `classes` (V,) and `topic_of` (V,) int arrays, -1 for words without a topic; `dtype` of the blocks."""
 
     def __init__(self, words: int = 300, block_size: int = 64, topics: int = 6, seed: int = 0, rules: Rules = Rules()):
         self.words, self.block_size, self.topics, self.seed, self.rules = words, block_size, topics, seed, rules
@@ -302,10 +302,10 @@ class Grammar:
         return blocks
 
     def score(self, documents) -> 'Score':
-        """Judge every sentence of `documents`: token ids (N, L) or (L,), of any length, where id V (a mask) counts as a wrong word; or text, or a list of texts.
+        """Judge every sentence of `documents`: token ids (N, L) or (L,), of any length, where id V (a mask) counts as a wrong word; or a text, or a list of texts.
 
-        A sentence ends with a full stop. `<end>` at the end of a document is fill; words after the last full stop are `cut` where the document ends with them and a
-        wrong structure where fill follows."""
+        A sentence ends with a full stop, and `<end>` tokens at the end of a document are padding. Words after the last full stop are flagged `cut` if the document ends with them, and
+        `structure` if padding follows."""
         if isinstance(documents, str): documents = [documents]
         if len(documents) and isinstance(documents[0], str):
             documents = [[self.ids.get(w, self.vocab_size) for w in d.split()] for d in documents]

@@ -53,7 +53,7 @@ class InvertibilityReport:
         return 'vacuous' if self.dead or any(r['verdict'] == 'vacuous' for r in self.rows) else 'exact'
 
     def compare(self, found: dict[str, dict[str, Tensor]]):
-        """Take up named gradients by memory mode, `stored` among them."""
+        """Compare the named gradients of each memory mode with those of `stored`, and keep the result."""
         reference = found['stored']
         self.parameters, self.dead = len(reference), [n for n, g in reference.items() if not g.any()]
         self.gradients = {mode: sum(not same_bits(g, reference[n]) for n, g in grads.items()) for mode, grads in found.items() if mode != 'stored'}
@@ -108,11 +108,11 @@ def gradients_by_memory(model: BijectiveDenoiser, tokens: Tensor, seed: int = 0)
 
 def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, *, scales: tuple[float, ...] = (1.0, 4.0), seed: int = 0,
                         gradients: bool = True) -> InvertibilityReport:
-    """Walk the trunk there and back in both directions, the same batch, and compare every bit; compare gradients between memory modes.
+    """Run the trunk and its inverse in both orders on the same batch, and compare every bit; compare gradients between memory modes.
 
-    The weights as they are come first, then (on a copy) branch matrices drawn at each of `scales` times the usual scale.
-    `tokens` (B, L) int64: default, two sequences of at most 128 random ids, masks among them. Gradients are compared on the first redrawn weights
-    (a fresh model has zero gradients), all parameters, in the model's own training mode. Raises `TypeError` for a denoiser that has no inverse."""
+    The given weights come first, then (on a copy) branch matrices drawn at each of `scales` times the usual scale.
+    `tokens` (B, L) int64: default, two sequences of at most 128 random ids, masks among them. Gradients of all parameters are compared on the first redrawn weights
+    (a fresh model has zero gradients), in the model's own training mode. Raises `TypeError` for a denoiser that has no inverse."""
     if not isinstance(model, BijectiveDenoiser): raise TypeError(f'{type(model).__name__} has no inverse to check: expected a BijectiveDenoiser')
     if tokens is None:
         g = torch.Generator().manual_seed(seed)
@@ -133,9 +133,9 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
 
 
 def check_bijection(bijection: Bijection, streams: Streams, context: Context | None = None, seed: int = 0) -> InvertibilityReport:
-    """As `check_invertibility`, of a chain or any other bijection, one of your own say: there and back in both directions from `streams`, each `(B, L, D)`, which lie on the lattice if it has one.
+    """As `check_invertibility`, for a chain or any other bijection, such as your own: both round trips of `streams`, each `(B, L, D)`, which must lie on the lattice if the bijection has one.
 
-    Gradients of a random linear function, of parameters and both streams, are compared between `stored` and `checkpoint`, and `reversible` where all claim to be `exact`."""
+    Gradients of a random linear function of the outputs, with respect to the parameters and both streams, are compared between `stored` and `checkpoint`, and also `reversible` if every bijection claims to be `exact`."""
     bijections = list(bijection) if isinstance(bijection, Chain) else [bijection]
     chain, g = Chain(bijections), torch.Generator().manual_seed(seed)
     weights = [torch.randn(x.shape, generator=g).to(x) for x in streams]
@@ -150,11 +150,11 @@ def check_bijection(bijection: Bijection, streams: Streams, context: Context | N
 
 # %% ../nbs/10_invertibility.ipynb #1041214a
 def activation_memory(model, tokens: Tensor, process=Absorbing()) -> dict[str, int]:
-    """Memory of one training step on a GPU, in bytes: `parameters`, `gradients`, `other` (what else was there before the step, such as the workspaces of products); `copy` and `gradient` of the head, in low precision and in the making,
-    which are there while the loss is computed, the gradient until it is added; `activations`, the largest sum of all else at any moment; `peak`, that of everything.
+    """Memory of one training step on a GPU, in bytes. Keys: `parameters`; `gradients`; `other`: what else was allocated before the step, such as workspaces of matrix products; `copy`: the low-precision copy of the head, which exists while the loss is computed;
+    `gradient`: the new gradient of the head, which exists during that time and until it is added; `activations`: the largest total of everything else at any moment; `peak`: the largest total of everything.
 
-    `tokens` (B, L) int64. Gradients exist before the step, so that of the head is there twice until it is added; low-precision copies of other weights live inside one branch at a time and are counted
-    as activations. There is no optimizer or averaged weights here: nothing of theirs is in the peak."""
+    `tokens` (B, L) int64. All gradients are allocated before the step, so the head's exists twice until it is added. Low-precision copies of other weights exist inside one branch at a time and are counted
+    as activations. There are no optimizer states and no averaged weights: the peak does not include them."""
     device = model.device
     if device.type != 'cuda': raise ValueError(f'peak memory is measured on a GPU, the model is on {device}')
     rank = torch.arange(len(tokens))

@@ -147,7 +147,7 @@ class Muon(torch.optim.Optimizer):
 
     `params` are 2-D parameters or groups of them; `lr` the step, that is the spectral norm of the change of a wide matrix; `steps` the Newton-Schulz
     iterations, in `dtype` as `orthogonalize` takes it; `weight_decay` is decoupled; `momentum_dtype` that of the momentum where it is kept, default float32 or that of a wider parameter; `compile` fuses what is not a product. `spread`:
-    how processes share the work: of `params` alike this one keeps the momentum of `spread.kept(params)`, `spread(x, params, steps, dtype)` of their directions `x`, stacked, begins to make the orthogonalised directions of all `params`, and returns what to call for them, and `spread.shape(p)` is the shape of the matrix that `p` is, or is a part of.
+    how processes share the work, or `None`. For `params` of one shape, dtype and device, this process keeps the momentum of `spread.kept(params)`; `spread(x, params, steps, dtype)`, with `x` the stacked directions of those, starts to orthogonalise the directions of all `params` and returns a function that gives the result; `spread.shape(p)` is the shape of the whole matrix that `p` is, or is a part of.
     Parameters in bfloat16 are updated in float32 and rounded at random, by draws that no two of them and no two updates share. Raises `ValueError` for a parameter that is not a matrix."""
 
     def __init__(self, params: Iterable, lr: float = 0.006, momentum: float = 0.95, steps: int = 5, weight_decay: float = 0.0,
@@ -325,7 +325,7 @@ class Ema:
     """The exponential moving average of a model's parameters, on their device and in float32 (those in bfloat16 hold it rounded while it is swapped in).
 
     `decay` is its final value; at update n (0-based) d = min(decay, (1 + n) / (10 + n)) is used, to the power of `.stride`, the updates from one look at the weights to the next: the largest power of two up to 0.01 / (1 - d), at least 1.
-    A look that a closed gate forbids is left out, and what came since the one before with it.
+    If the gate is closed at a look, that look is skipped, and the updates since the previous one are not averaged in.
     `.averages` maps names to tensors, `.updates` counts. `compile` is for GPUs."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999, compile: bool = False):

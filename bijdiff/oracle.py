@@ -36,9 +36,9 @@ def automaton(structures: list[tuple[bytes, float]]) -> list[tuple[int, int, int
 
 # %% ../nbs/07b_oracle.ipynb #7486c0a8
 class GrammarOracle(nn.Module):
-    """The exact denoiser of a `Grammar` under absorbing noise, in the place of a model for `sample`, `nelbo` and `evaluate`; float64, on the CPU, without parameters.
+    """The exact denoiser of a `Grammar` under absorbing noise, for use as the model of `sample`, `nelbo` and `evaluate`; float64, on the CPU, without parameters.
 
-    `tokenizer`: that of the corpus, to read what is sampled. Cost: one pass takes about a millisecond for each document of 128 tokens on one core."""
+    `tokenizer`: that of the corpus, to decode samples. Cost: about a millisecond for each document of 128 tokens and pass, on one core."""
 
     def __init__(self, grammar: Grammar, tokenizer=None, error: float = 1e-12):
         super().__init__()
@@ -61,7 +61,7 @@ class GrammarOracle(nn.Module):
 
     @torch.no_grad()
     def hidden(self, tokens: Tensor, t=None, cond=None) -> Tensor:
-        """The joint law of topic and class at each position, `(B, L, topics * classes)`, given the tokens `(B, L)` int64 of all positions that are not masked, its own included; masks follow where L is shorter than a block."""
+        """The joint distribution of topic and class at each position, `(B, L, topics * classes)`, given all tokens of `tokens` `(B, L)` int64 that are not masked, including the one at the position itself. If L is shorter than a block, the rest of the block counts as masked."""
         (b, l), full, masked = tokens.shape, self.config.block_size, tokens == self.mask_id
         if l > full: raise ValueError(f'{l} tokens are longer than the documents of {full} of this grammar: pass fewer')
         seen = self.emission[:, :, tokens.masked_fill(masked, 0)].permute(2, 3, 0, 1) + self.error       # (B, L, T, C)

@@ -36,7 +36,7 @@ class Order:
     """How a sampler chooses positions."""
     reveal: Callable[[Moment], Tensor]                  # (B, L) bool, among the masked
     score: Callable[[Tensor], Tensor] | None = None     # log-probabilities (N, V) float64 of N positions -> (N,), the larger the surer; None: the model is not asked
-    one_by_one: bool = False                            # there are as many steps as masked positions, whatever number was asked for
+    one_by_one: bool = False                            # take as many steps as there are masked positions, whatever `steps` says
     length: int | None = None                           # of the texts that it is for; None: any
     name: str = 'own'                                   # by which a trace remembers it
 
@@ -105,9 +105,9 @@ def adaptive(threshold: float = 0.9) -> Order:
 
 
 def windowed(size: int = 5, certainty: float = 0.0, backwards: bool = False) -> Order:
-    """The order that reveals one position a step, from the left, or from the right with `backwards`: one of the masked among the `size` positions that begin with the first masked one, drawn in proportion to exp(-`certainty` × entropy in nats).
+    """The order that reveals one position a step, within a window that moves from left to right, or from right to left with `backwards`. The window is the `size` positions that begin with the first masked one; a masked position in it is drawn in proportion to exp(-`certainty` × entropy in nats).
 
-    `reveal` gives `(B, L)` bool. Of whole texts without a prompt, with plain choices of tokens, no `block` and no remasking, the law is that of `bijdiff.objective.windowed_nll`; how sure the model is does not depend on the temperature of the sampler. Raises `ValueError`."""
+    `reveal` gives `(B, L)` bool. For whole texts without a prompt, with tokens drawn from the unmodified distribution and neither `block` nor remasking, the law of the texts is that of `bijdiff.objective.windowed_nll`. The entropy is that of the model itself, whatever the temperature of the sampler. Raises `ValueError`."""
     expect(int, 1, size=size)
     expect(float, 0, 1e6, certainty=certainty)
     expect(bool, backwards=backwards)
@@ -142,8 +142,8 @@ def get_order(sampler: str | Order) -> Order:
 # %% ../nbs/08a_orders.ipynb #552d17e7
 @dataclass(frozen=True)
 class Remask:
-    """Remasking of revealed tokens. `kind`: `cap`, `rescale` or `confidence`; `rate` in [0, 1], of a step; `window`: (upper, lower) times between which the process is held, and outside of which nothing is remasked; `alpha` in (0, 1): the
-    share of revealed positions at which it is held, default that of the window's upper end. A window goes with `cap` and `rescale`. Raises `ValueError`."""
+    """Remasking of revealed tokens. `kind`: `cap`, `rescale` or `confidence`. `rate`: in [0, 1], for each step. `window`: (upper, lower) times between which the process is held; outside them nothing is remasked; only for `cap` and `rescale`. `alpha`: the
+    share of revealed positions at which it is held, in (0, 1), default that of the window's upper end. Raises `ValueError`."""
     kind: str = 'rescale'
     rate: float = 0.05
     window: tuple[float, float] | None = None

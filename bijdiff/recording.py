@@ -34,7 +34,7 @@ def _stream(device): return torch.cuda.Stream(device)  # the one that torch take
 
 @contextmanager
 def capturing(graph, device: torch.device, pool=None):
-    """Within the block, what is launched on `device`, a GPU with its number, becomes the `graph` (`torch.cuda.CUDAGraph`), whose memory is that of the `pool` of another, or its own; other threads may use the GPU meanwhile."""
+    """Within the block, all work launched on `device`, a GPU with an index, is captured into `graph` (`torch.cuda.CUDAGraph`). The graph uses the memory `pool` of another graph, or its own. Other threads may use the GPU meanwhile."""
     torch._C._cuda_clearCublasWorkspaces()  # one that is there belongs to another graph of this stream, and goes with it
     try:
         with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode='thread_local'): yield
@@ -57,15 +57,15 @@ class _Recording:
 
 
 def can_part(model) -> bool:
-    """Whether the last MLP of `model` may be left to whoever reads: it is a denoiser of this library, and `separable`."""
+    """Whether the last MLP of `model` may be deferred to `finish`: `model` is a denoiser of this library, and `separable`."""
     return type(model) in _OURS and model.separable()
 
 
 class Recorder:
-    """Features of a model in evaluation mode without gradients, for a series of calls; on a GPU a shape that comes again is recorded and replayed.
+    """Features of a model in evaluation mode without gradients, for a series of calls. On a GPU, the pass for a shape that occurs again is recorded and replayed.
 
-    `whole`: whether a call does all of the work, or leaves the last MLP to `finish`, where a model can be parted so (`can_part`).
-    A recorder may be made anew for each series: recordings belong to the model. Modules must not be exchanged during a series; weights may."""
+    `whole`: whether a call runs the whole pass, or defers the last MLP to `finish`; the latter needs a model that allows it (`can_part`).
+    A new recorder may be made for each series: recordings belong to the model. During a series modules must not be replaced; weights may be."""
 
     def __init__(self, model, whole: bool = True):
         self.model, self.whole = model, whole
@@ -74,8 +74,8 @@ class Recorder:
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None) -> Tensor:
-        """What `finish` makes features of, `(B, L, ...)` float32, for `tokens` (B, L) int64, `t` (B,) float32, `cond` (B,) int64, on the device of the model. Ids are not checked where a call is replayed, and a pass that leaves the
-        lattice range gives NaN in each row then; otherwise `LatticeOverflow` is raised."""
+        """The input of `finish`, `(B, L, ...)` float32, for `tokens` (B, L) int64, `t` (B,) float32, `cond` (B,) int64, on the device of the model. A replayed call does not check ids, and if its pass leaves the
+        lattice range, every row of the result contains NaN; any other call raises `LatticeOverflow` then."""
         inputs = tokens, t, cond
         if tokens.device.type != 'cuda': parts, peak = _parts(self.model, inputs, self.whole), None
         else: parts, peak = self.again(self.whole, lambda guard, *inputs: _parts(self.model, inputs, self.whole, guard=guard), inputs)
@@ -85,8 +85,10 @@ class Recorder:
 
     @torch.no_grad()
     def again(self, name, f: Callable, inputs: tuple[Tensor | None, ...]) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """What `f(guard, *inputs)` gives, tensors that follow from the `inputs`, on a GPU, and the weights alone, and the peak of that guard: the first time it is called, without a guard; the second time it is recorded, and from then on replayed, which writes
-        over the tensors of the time before. `name` tells it from others of this model."""
+        """The result of `f(guard, *inputs)`, recorded and replayed on a GPU, and the peak of its guard. `f` returns tensors that depend on the `inputs`, on a GPU, and the weights alone.
+
+        The first call runs without a guard; the second is recorded; later ones replay the recording, which overwrites
+        the tensors that the previous one returned. `name` distinguishes `f` from the other functions recorded for this model."""
         known = _recordings.setdefault(self.model, {})
         key = name, _plain.get(), *(x if x is None else (x.shape, x.dtype) for x in inputs), *(x.data_ptr() for own in self.places for x in own.values() if x is not None)
         found = known.pop(key, None)

@@ -67,7 +67,7 @@ def _parts(text, tokenizer):
 def start_tokens(model, batch_size: int, length: int | None, prompt, seed: int = 0, first: int = 0, most: int | None = None) -> Tensor:
     """The sequences `(B, length)` int64 that sampling starts from, the mask id at every free position.
 
-    `prompt`: None, a text with holes, a list of B texts, or ids `(L',)` or `(B, L')` with L' at most `length` (default: the block size). `seed`, `first`: of holes of no fixed size, which must fit in at their largest; `most`: the longest `length`, default the
+    `prompt`: None, a text with holes, a list of B texts, or ids `(L',)` or `(B, L')` with L' at most `length` (default: the block size). `seed`, `first`: determine the sizes of holes of variable size, which must fit even at their largest; `most`: the longest `length` allowed, default the
     block size. Raises `ValueError`."""
     vocab_size, most = model.config.vocab_size, most or model.config.block_size
     length = model.config.block_size if length is None else length
@@ -200,14 +200,16 @@ def _early(tokens):
 def denoise(model, *, batch_size: int = 1, length: int | None = None, steps: int = 20, sampler: str | Order = 'ancestral', temperature: float = 1.0, top_k: int | None = None,
             top_p: float | None = None, min_p: float | None = None, repetition: float = 1.0, guidance: float = 0.0, anneal: bool = False, prompt=None, cond: int | Tensor | None = None, remask: Remask | None = None,
             block: int | None = None, seed: int = 0, candidates: int = 5, first: int = 0, batch_invariant: bool = False, progress: bool = False) -> Iterator[Step]:
-    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, fewer where nothing is left to reveal. A step that reveals nothing runs no forward pass, unless its order asks the model or, on a GPU, it was expected to reveal many; on a CPU a pass is over those texts alone in which something is revealed, unless the order asks. On a GPU
-    the pass of the next step over many tokens has begun when a step is handed out; if that is edited, it is made again. Until the last step the weights must stay as they are, and the current stream of the GPU, and no other thread may draw from the same model there.
+    """Draw texts from `model`, one `Step` at a time: the start, then `steps` steps, or fewer if nothing is left to reveal.
+
+    Forward passes: a step that reveals nothing runs none, unless its order asks the model or, on a GPU, it was expected to reveal many. On a CPU a pass covers only the texts in which something is revealed, unless the order asks the model or `batch_invariant` is set. On a GPU,
+    if there are many tokens, the pass of the next step has already begun when a step is yielded, and is repeated if that step is edited. So until the last step do not change the weights or the current stream of the GPU, and let no other thread draw from the same model there.
 
     `length`: in tokens, default the block size. `sampler`: an `Order`, or what `bijdiff.orders.get_order` knows it by. `temperature`, `top_k`, `top_p`, `min_p`: see `token_probabilities`; `repetition`: see `discourage`; `prompt`: see
     `start_tokens`. `guidance`: weight g of `(1 + g) logits - g logits without the prompt`, at a second forward pass where there is a prompt; for noise that has masks. `cond`: the class, for conditional models. `remask`: see `Remask`, for the ancestral sampler.
-    `block`: write so many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, of which the latest tokens are read. `candidates`: how many to keep for each
-    token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in whatever batch.
-    `anneal`: let `temperature`, `top_k`, `top_p` and `min_p` come in as diffusion time goes by, from next to nothing of them in the first of many steps to all in the last; with `block`, in each block anew.
+    `block`: write this many tokens at a time, from left to right, each block in `steps` steps; the text may then be longer than the model's block size, and the model reads the latest tokens. `candidates`: how many to keep for each
+    token. `first`: index of the first sample; draws are a function of (`seed`, sample index, step, position). `batch_invariant`: compute in pieces of one shape, so that a sample is the same text in any batch.
+    `anneal`: phase in `temperature`, `top_k`, `top_p` and `min_p` as diffusion time passes, from almost no effect in the first of many steps to full effect in the last; with `block`, in each block anew.
     Raises `ValueError`, and `TypeError` for what is no model, before anything starts. Sources: Sahoo et al. 2024, arXiv:2406.07524; for the other processes, the posterior of `bijdiff.noise`; guidance: Nie et al. 2024, arXiv:2410.18514;
     blocks: Arriola et al. 2025, arXiv:2503.09573."""
     expect_model(model)
