@@ -20,7 +20,7 @@ Streams = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Context:
-    """What a branch may depend on besides the other stream; forward and inverse need the same one."""
+    """What a branch may depend on besides the other stream; forward and inverse must be given the same context."""
     cond: Tensor | None = None            # (B, D) float32 conditioning vector (time, class); differentiable
     attention_mask: Tensor | None = None  # (B, L) bool, True where a position may be attended to
     key: int | Tensor | None = None       # determines the dropout masks: a number for the call, or (B,) int64 of random bits; None: no dropout
@@ -68,7 +68,7 @@ def _watch(reach: Tensor, context: Context | None):
 
 
 class _Displace(torch.autograd.Function):
-    "`goal + sign * shift` with the gradients of `goal + shift`, whose inverse has the same branch Jacobian."
+    "`goal + sign * shift`, with the gradients of `goal + shift`; the branch has the same Jacobian in both directions."
     @staticmethod
     def forward(ctx, goal, shift, sign): return goal + sign * shift
 
@@ -118,9 +118,9 @@ def _sign(value: float, device: torch.device) -> Tensor: return torch.tensor(val
 class AdditiveCoupling(Bijection):
     """`y[target] = x[target] + snap(branch(x[1 - target], context))`; the other stream passes through.
 
-    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. A branch may have a method `displace(goal, x, sign, lattice, context, *kept)`, which does the work of the function
-    of that name itself, so that a compiler can fuse it. It returns a third tensor: a tap of `x`, through which the gradient of the stream that passes through joins that of the branch. Any further tensors it returns are `kept` for
-    a second evaluation, which may read them instead of computing them.
+    `branch`: a module `(x (B, L, D), context) -> (B, L, D)`, any float dtype. A branch may have a method `displace(goal, x, sign, lattice, context, *kept)`, which includes the work of the function
+    of that name, so that a compiler can fuse the two. As a third tensor it returns a tap of `x`, through which the gradient of the stream that passes through is added to that of the branch. Any further tensors it returns are `kept` for
+    a second evaluation, which may read them instead of computing them again.
     Its log-determinant is zero.
     Source: Dinh et al. 2014, eq. 5, on the lattice."""
     exact = True
@@ -137,7 +137,7 @@ class AdditiveCoupling(Bijection):
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
             leaf = lambda x: x if wanted and x.requires_grad else (x.clone() if x.is_inference() else x.detach()).requires_grad_()
             pair, sign = (leaf(goal).contiguous(), leaf(_node(source)).contiguous()), _sign(sign, device)
-            if hasattr(self.branch, 'displace') and not (self.branch._forward_hooks or self.branch._forward_pre_hooks):  # which hang on plain calls
+            if hasattr(self.branch, 'displace') and not (self.branch._forward_hooks or self.branch._forward_pre_hooks):  # hooks run only on plain calls
                 y, reach, tap, *kept = self.branch.displace(*pair, sign, self.lattice, context, *kept)
                 passed = _Pass.apply(source.detach(), tap) if wanted else _node(source)
             else: (y, reach), passed = displace(pair[0], self.branch(pair[1], context), sign, self.lattice), _node(source)
@@ -150,7 +150,7 @@ class AdditiveCoupling(Bijection):
     def forward(self, streams, context=None): return self._move(streams, context, 1.0)
     def inverse(self, streams, context=None):
         turn = lambda pair: tuple(_Turn.apply(x) if i == self.target else x for i, x in enumerate(pair))
-        return turn(self._move(turn(streams), context, -1.0))  # which turns the gradient of the branch alone
+        return turn(self._move(turn(streams), context, -1.0))  # flips the sign of the branch's gradient only
 
     def retrace(self, outputs, context=None, kept=()):
         """As for any bijection, but one evaluation of the branch gives both the inputs and the graph."""
@@ -210,7 +210,7 @@ class LiftedRotation(Bijection):
         return slide(x1, -tau, x2), x2
 
     def _split(self):
-        angles = self.angles.double()  # products in float32 would be off by steps of their own
+        angles = self.angles.double()  # float32 products would add rounding errors of the size of a step
         turns = torch.round(angles.detach() / (torch.pi / 2))
         return turns % 4, angles - turns * (torch.pi / 2)
 

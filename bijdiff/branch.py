@@ -32,7 +32,7 @@ _pretend = False
 
 @contextmanager
 def as_on_gpu():
-    """Within the block a CPU computes as a GPU would, with compiled parts in the form they have before code is generated: shows on any machine what backpropagation keeps on a GPU."""
+    """Within the block a CPU takes the code path of a GPU, with compiled parts in the form they have before code is generated. This shows on any machine what backpropagation keeps on a GPU."""
     global _pretend
     _pretend = True
     try: yield
@@ -54,7 +54,7 @@ _plain = ContextVar('plain', default=False)
 
 @contextmanager
 def uncompiled():
-    """Within the block, functions that would be compiled run uncompiled, in this thread: for a shape too rare to compile a program for. The bits may differ, so no block may separate a forward pass from what undoes it."""
+    """Within the block, functions that would be compiled run uncompiled, in this thread: for shapes too rare to compile a program for. The bits may differ, so a forward pass and what undoes it must both be inside the block, or both outside."""
     token = _plain.set(True)
     try: yield
     finally: _plain.reset(token)
@@ -81,8 +81,8 @@ class _RMS(torch.autograd.Function):
 
 
 def _rms(x: Tensor) -> Tensor:
-    "Each row over its root mean square."
-    if _by_hand(x): return _RMS.apply(x)  # a backward pass of its own, as a CPU does not fuse the one that autograd derives; the compiler of a GPU does
+    "Each row divided by its root mean square."
+    if _by_hand(x): return _RMS.apply(x)  # a hand-written backward pass, because a CPU does not fuse the one that autograd derives; the compiler for a GPU does
     return x * x.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
 
 
@@ -171,7 +171,7 @@ if triton:
 
 
 def _turn(qkv, rotary):
-    "Normalise and turn the queries and keys of heads (B, L, 3, H, E), in place; what they were multiplied by: (B, L, 2, H) float32."
+    "Normalise and turn the queries and keys of heads (B, L, 3, H, E), in place; return the factors by which they were normalised, (B, L, 2, H) float32."
     if triton and qkv.is_cuda: return _turn_by_kernel(qkv, rotary)
     cos, sin = rotary[:, :, None]
     x = qkv[:, :, :2].float()
@@ -182,7 +182,7 @@ def _turn(qkv, rotary):
 
 
 def _turn_back(qkv, rotary, rates, gq, gk, gv):
-    "The gradient of heads (B, L, 3, H, E) before they were turned, from what they became and the gradients of that."
+    "The gradient at the heads (B, L, 3, H, E) before turning, from the turned heads and the gradients at them."
     if triton and qkv.is_cuda: return _turn_back_by_kernel(qkv, rotary, rates, *(g if g.stride(-1) == 1 else g.contiguous() for g in (gq, gk, gv)))
     cos, sin = rotary[:, :, None]
     y, g = qkv[:, :, :2].float(), torch.stack((gq, gk), 2).float()
@@ -218,7 +218,7 @@ if triton:
 
 
 def _on_gpu(kernel, *tensors, **constants):
-    "Run a kernel that goes through `tensors` of one shape, without gaps, element by element."
+    "Run an elementwise kernel on contiguous `tensors` of one shape."
     count = tensors[0].numel()
     with torch.cuda.device(tensors[0].device): kernel[(triton.cdiv(count, 2048),)](*tensors, count, BLOCK=2048, **constants)
 
@@ -255,11 +255,11 @@ def _of_weight(g, h, dtype):
     return torch.mm(g, h, out_dtype=dtype) if g.is_cuda and dtype == torch.float32 != g.dtype else (g @ h).to(dtype)
 
 
-def _needed(ctx): return (True, True) if torch.compiler.is_compiling() else ctx.needs_input_grad[:2]  # a compiler leaves out by itself what nobody reads
+def _needed(ctx): return (True, True) if torch.compiler.is_compiling() else ctx.needs_input_grad[:2]  # a compiler removes by itself what nobody reads
 
 
 class _Product(torch.autograd.Function):
-    "`h @ w.T` in the precision of `h`; the gradient of `w` comes in that of `w`."
+    "`h @ w.T` in the precision of `h`; the gradient of `w` has the precision of `w`."
     @staticmethod
     def forward(ctx, h, w):
         low, ctx.dtype, (of_h, of_w) = w.to(h.dtype), w.dtype, _needed(ctx)
@@ -274,7 +274,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Second(torch.autograd.Function):
-    "`gelu(u) @ w.T` in the precision of `u`, differentiated but not computed where it is `known`."
+    "`gelu(u) @ w.T` in the precision of `u`. If the result is `known`, it is only differentiated, not computed."
     @staticmethod
     def forward(ctx, u, w, known):
         low, ctx.dtype = w.to(u.dtype), w.dtype
@@ -292,13 +292,13 @@ class _Second(torch.autograd.Function):
         of_u = g @ w
         if kept or not of_w: _gelu_back(u, of_u)
         else:
-            kept = [u if torch.compiler.is_compiling() else u.clone()]  # a compiler sees to it that nobody misses `u`
+            kept = [u if torch.compiler.is_compiling() else u.clone()]  # a compiler copies `u` by itself if it is still needed
             _gelu_again(*kept, of_u)
         return of_u, _of_weight(g, kept[0], ctx.dtype) if of_w else None, None
 
 # %% ../nbs/04a_branch.ipynb #02205ecd
 class _Softmax(torch.autograd.Function):
-    "Attention in the precision of its inputs, made of few large products in place: for CPUs, whose fused attention takes longer, in bfloat16 several times as long. It keeps a map of L x L for each head, so long texts in float32 are left to the fused one."
+    "Attention in the precision of its inputs, as a few large products in place: for CPUs, on which PyTorch's fused attention takes longer, in bfloat16 several times as long. It keeps an L x L map for each head, so `_mix` leaves long texts in float32 to the fused attention."
     @staticmethod
     def forward(ctx, q, k, v, mask, scale):
         q, k, v = (z.contiguous() for z in (q * scale, k, v))
@@ -313,7 +313,7 @@ class _Softmax(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g):
         q, k, v, p = ctx.saved_tensors
-        with torch.autocast('cpu', enabled=False):  # whoever calls backward within one
+        with torch.autocast('cpu', enabled=False):  # backward may be called under autocast
             g = g.contiguous()
             s = g @ v.mT
             torch.ops.aten._softmax_backward_data.out(s, p, -1, p.dtype, grad_input=s)
@@ -328,7 +328,7 @@ def _mix(q, k, v, mask, causal, scale):
 
 
 class _Heads(torch.autograd.Function):
-    "Queries, keys and values, each (B, L, H, E), of the product of `h` (B, L, D) and a weight, `low` in the precision of `h`, which is made already: `heads` (B, L, 3, H, E), turned, and their `rates`."
+    "Queries, keys and values, each (B, L, H, E): the product of `h` (B, L, D) and the weight `w`, which is computed already, as the turned `heads` (B, L, 3, H, E) with their `rates`. `low` is `w` in the precision of `h`."
     @staticmethod
     def forward(ctx, h, w, low, rotary, heads, rates):
         ctx.dtype, (of_h, of_w) = w.dtype, _needed(ctx)
@@ -348,13 +348,13 @@ _CHOICES = {SDPBackend.FLASH_ATTENTION.value: 'flash', SDPBackend.CUDNN_ATTENTIO
 
 @functools.cache
 def _chosen(shape, device, dtype, causal, *settings):
-    "Who makes attention of heads of `shape` (B, L, H, E), of those that give and take what a backward pass needs of it; None for the others. `settings`: what the choice follows from besides."
+    "The backend that PyTorch chooses for attention with heads of `shape` (B, L, H, E), if it returns and accepts what a backward pass needs; else None. `settings`: what the choice depends on besides, as a key of the cache."
     with torch.inference_mode(False):
         q = torch.empty(shape, device=device, dtype=dtype, requires_grad=True).transpose(1, 2)
         return _CHOICES.get(torch._fused_sdp_choice(q, q, q, is_causal=causal))
 
 
-def _can_be_kept(dtype, size): return dtype != torch.float32 and size % 8 == 0  # what heads of `size` channels are mixed to
+def _can_be_kept(dtype, size): return dtype != torch.float32 and size % 8 == 0  # the attention output of heads of `size` channels
 
 
 def _maker(x, heads, dtype, causal):
@@ -365,14 +365,14 @@ def _maker(x, heads, dtype, causal):
 
 
 def _attend(q, k, v, causal, scale, maker):
-    "Softmax attention, each (B, H, L, E), and the logarithms of its sums, in the form of who makes it."
+    "Softmax attention, each (B, H, L, E), and the logarithms of its sums, in the form that the backend `maker` uses."
     if maker == 'cudnn': return torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, causal, scale=scale)[:2]
     if maker == 'flash': return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, causal, scale=scale)[:2]
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scale)
 
 
 class _Mix(torch.autograd.Function):
-    "Softmax attention, which is made already, with the logarithms of its `sums`."
+    "Softmax attention that is computed already, as `mixed`, with the logarithms of its `sums`."
     @staticmethod
     def forward(ctx, q, k, v, mixed, sums, causal, scale, maker):
         ctx.save_for_backward(q, k, v, mixed, sums)
@@ -391,7 +391,7 @@ class _Mix(torch.autograd.Function):
 
 
 def text_keys(key: int | Tensor, count: int, device: torch.device) -> Tensor:
-    """A key `(count,)` int64 on the device for each of some texts: `key` itself, or what follows from it if it is a number. Raises `ValueError` for any other number of keys."""
+    """One key for each of `count` texts, `(count,)` int64 on `device`: `key` itself, or keys derived from it if it is a single number. Raises `ValueError` for any other number of keys."""
     key = torch.as_tensor(key, device=device)
     if key.ndim == 0: return random_bits(key, torch.arange(count, device=device))
     if key.shape != (count,): raise ValueError(f'key {tuple(key.shape)}: expected a number, or one for each of {count} texts')
@@ -399,7 +399,7 @@ def text_keys(key: int | Tensor, count: int, device: torch.device) -> Tensor:
 
 
 def _dropout(y, share, key):
-    "Zero a share of the elements of `y` (B, L, D): which ones of a text is a function of its key (B,) and the element within it. `key` is that, and where in its text each of `y` begins, (B,) or None."
+    "Zero a share of the elements of `y` (B, L, D) and scale up the others. Which ones is a function of the key of their text and of their place in it. `key`: a pair, the keys (B,) and the positions (B,) at which the examples begin in their texts, or None for 0; without a pair, `y` is unchanged."
     if key is None: return y
     (key, place), element = key, torch.arange(y[0].numel(), device=y.device).view(y.shape[1:])
     if place is not None: element = element + place[:, None, None] * y.shape[2]
@@ -410,7 +410,7 @@ def _land(y, x, goal, sign, lattice, *kept): return y if goal is None else (*dis
 
 
 def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, heads, rotary, mask, causal, maker, known):
-    "Multi-head attention, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`, with its heads, their rates, and where there is a `maker` what it made of them; these may be `known` already."
+    "Multi-head attention, (B, L, D) -> (B, L, D) in `dtype`; with a `goal`, what `_Branch.displace` returns. That ends with the turned heads, their rates and, if there is a `maker`, its results; these may be `known` already."
     (inward, outward), (b, l, d) = weights, x.shape
     how, h = (causal, 8 * heads / d), _norm(x, gain, modulation, cond).to(dtype)
     if _by_hand(x):
@@ -433,7 +433,7 @@ def _attention(x, gain, modulation, cond, weights, key, share, dtype, goal, sign
 
 
 def _mlp(x, gain, modulation, cond, weights, key, share, dtype, goal, sign, lattice, known):
-    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`, or what it makes of a `goal`, with the result of its second layer, which may be `known` already."
+    "Two-layer perceptron with GELU, (B, L, D) -> (B, L, D) in `dtype`; with a `goal`, what `_Branch.displace` returns. That ends with the result of the second layer, which may be `known` already."
     up, down = weights
     y = _Second.apply(_Product.apply(_norm(x, gain, modulation, cond).to(dtype), up), down, known)
     return _land(_dropout(y, share, key), x, goal, sign, lattice, y.detach())

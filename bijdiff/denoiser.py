@@ -41,7 +41,7 @@ KINDS = ('bijective', 'residual')
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """The shape of a denoiser; everything that its weights need to be read."""
+    """The configuration of a denoiser: everything needed to load its weights."""
     vocab_size: int                # V, the number of real tokens; the mask id is V
     block_size: int                # longest sequence, in tokens
     kind: str = 'bijective'        # or 'residual', the twin with an ordinary residual stream
@@ -52,9 +52,9 @@ class DenoiserConfig:
     mlp_ratio: float = 4.0         # hidden width of the MLP, in units of the width
     branch_dtype: str = 'float32'  # or 'bfloat16': the arithmetic inside the branches and the head
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
-    memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation gets at activations
+    memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation obtains activations
     kept_layers: int = 0           # number of last layers whose activations 'reversible' keeps
-    kept_outputs: int = 12         # number of layers, before those, of which 'reversible' keeps only what is small and expensive to compute: attention, and the output of the MLP
+    kept_outputs: int = 12         # number of layers before those for which 'reversible' keeps only what is small and expensive to compute: attention, and the output of the MLP
     dropout: float = 0.0           # share of branch outputs dropped in training
     tied: bool = False             # the embedding table also computes the logits, instead of a separate head
     compile: bool = False          # run the branches through torch.compile
@@ -80,7 +80,7 @@ class DenoiserConfig:
 
     @classmethod
     def preset(cls, name: str, *, vocab_size: int, block_size: int, **changes) -> 'DenoiserConfig':
-        """A named size, with any field changed; a residual preset falls back from `reversible` to `checkpoint`."""
+        """The configuration of a named size, with `changes` to any fields. If the preset has memory `reversible`, a residual model gets `checkpoint` unless `changes` sets `memory`."""
         if name not in PRESETS: raise ValueError(f'preset {name!r}: expected one of {", ".join(PRESETS)}')
         values = {**PRESETS[name], **changes}
         if values.get('kind') == 'residual' and 'memory' not in changes and values.get('memory') == 'reversible': values['memory'] = 'checkpoint'
@@ -99,12 +99,12 @@ class DenoiserConfig:
 
 # %% ../nbs/04_denoiser.ipynb #8b690832
 def _hash(x):
-    "64 bits (...) for each row of `x` (..., D) float32: equal for equal rows, and as good as never for others."
+    "A 64-bit hash (...) of each row of `x` (..., D) float32: equal for equal rows, and almost never for different ones."
     return (x.contiguous().view(torch.int32).long() * random_bits(torch.arange(x.shape[-1])).to(x.device)).sum(-1)
 
 
 def _normalized(gain, x, other=None):
-    "Features: `x`, or its mean with the `other` stream, each (B, L, D), over its root mean square, channel by channel times `gain` (D,)."
+    "Features: `x`, or its mean with the `other` stream, each (B, L, D), divided by its root mean square and multiplied by `gain` (D,) channel by channel."
     return _rms(x if other is None else (x + other) / 2) * gain
 
 
@@ -134,12 +134,12 @@ class _Denoiser(nn.Module):
         return self.table[:-1] if self.config.tied else self.head_weight
 
     def _read_out(self, *streams):
-        gain = self.gain * (2 / self.config.width)**0.5 if self.config.tied else self.gain  # as rows of the table are long
+        gain = self.gain * (2 / self.config.width)**0.5 if self.config.tied else self.gain  # because the rows of the table are long
         return _fused(_normalized, self.config.compile)(gain, *streams)
 
     def context(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
                 key: int | Tensor | None = None, guard: Guard | None = None) -> Context:
-        """What the branches of one call depend on besides the streams; arguments as for the call, whose checks are made here."""
+        """The context of one call: what the branches depend on besides the streams. Takes the arguments of the call, and checks them."""
         c = self.config
         if tokens.shape[1] > c.block_size: raise ValueError(f'{tokens.shape[1]} tokens are longer than the block_size {c.block_size} of the model: pass fewer')
         if guard is None and not (0 <= tokens.min() and tokens.max() <= c.vocab_size):
@@ -163,12 +163,12 @@ class _Denoiser(nn.Module):
         """Logits `(B, L, V)` float32 for `tokens` `(B, L)` int64 in [0, V], where V is the mask.
 
         `t` (B,): diffusion time, for models with a time input; `cond` (B,) int64: class; `attention_mask` (B, L) bool: True where a
-        position may be attended to, in each text at least one, of a causal model the first; `key`: what dropout masks follow from in training, a number or (B,) int64 of random bits, for each text its own; `guard`: takes over the range test
-        (otherwise it synchronises and raises `LatticeOverflow`)."""
+        position may be attended to, at least one in each text, and for a causal model the first; `key`: determines the dropout masks in training, a number or (B,) int64 of random bits, one for each text; `guard`: collects the range test
+        (without one, the call synchronises and raises `LatticeOverflow`)."""
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
     def separable(self) -> bool:
-        """Whether the last MLP can be called for some positions alone: model, trunk and last branch are of this library, unchanged, the model is not conditioned, and no hook depends on how modules are called."""
+        """Whether the last MLP can be called for some positions alone: the classes of model, trunk and last branch are those of this library, the model is not conditioned, and no hook depends on how modules are called."""
         if type(self) not in (BijectiveDenoiser, ResidualDenoiser) or type(self.trunk) not in (Chain, nn.ModuleList) or getattr(self.trunk, 'parts', ()): return False
         if self.config.time_input or self.config.conditions: return False  # for each text its sum of gradients would be in no fixed order
         last = self.trunk[-1]
@@ -181,7 +181,7 @@ class _Denoiser(nn.Module):
         """Final features `(N, D)` float32 at the flat positions `index` (N,) int64 of `B * L`: the values of `hidden` there, at less cost. The last MLP works on each position alone, and is skipped elsewhere if the model is
         `separable`; a guard then sees only what is computed. Other arguments as for the call."""
         count, length = len(index), tokens.shape[1]
-        at_once = 512 * max(1, tokens.numel() // 8192) if self.config.compile else 1  # for each number of rows there is a program: there are to be few
+        at_once = 512 * max(1, tokens.numel() // 8192) if self.config.compile else 1  # every number of rows needs a program of its own, so there should be few
         rows = -(-max(count, 1) // at_once) * at_once
         if rows >= tokens.numel() or not self.separable():
             return self.hidden(tokens, t, cond, attention_mask, key, guard).flatten(0, 1).index_select(0, index)
@@ -191,15 +191,15 @@ class _Denoiser(nn.Module):
         return self._finish([x.flatten(0, 1).index_select(0, index) for x in self._begin(tokens, context)], its)[:count]
 
     def unfinished(self, tokens: Tensor, guard: Guard | None = None) -> tuple[Tensor, ...]:
-        """The streams, or of a residual model the stream, each `(B, L, D)`, before the last MLP; of a model that is not conditioned."""
+        """The streams before the last MLP, each `(B, L, D)`; a residual model has one. For models that are not conditioned."""
         return self._begin(tokens, self.context(tokens, guard=guard))
 
     def finish(self, *rows: Tensor, guard: Guard | None = None) -> Tensor:
-        """The features `(N, D)` of any rows `(N, D)` of what is `unfinished`."""
+        """The features `(N, D)` of any rows `(N, D)` of the streams that `unfinished` returns."""
         return self._finish(rows, Context(guard=guard))
 
     def raw_logits(self, hidden: Tensor) -> Tensor:
-        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`; what comes after the first V is filling, with which a GPU is faster."""
+        """Logits `(..., at least V)` in the branch dtype of any rows `(..., D)` of `hidden`. What comes after the first V is padding, with which a GPU is faster."""
         dtype = getattr(torch, self.config.branch_dtype)
         with torch.autocast(hidden.device.type, enabled=False):
             weight = self.head.to(dtype)
@@ -224,7 +224,7 @@ class _Denoiser(nn.Module):
 
     @torch.no_grad()
     def draw_weights(self, scale: float = 1.0, seed: int = 0) -> '_Denoiser':
-        """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1; what time and class do, from `N(0, 1/4)`."""
+        """Draw all branch matrices, output projections included, from `N(0, scale² / fan_in)`: the usual scale is 1. The weights by which time and class act on the branches are drawn from `N(0, 1/4)`."""
         g, roles = torch.Generator(self.device).manual_seed(seed), self.parameter_roles()
         for name, p in self.named_parameters():
             if roles[name] == 'matrix': p.copy_(torch.randn(p.shape, generator=g, device=g.device) * scale / p.shape[1]**0.5)
@@ -237,10 +237,10 @@ class _Denoiser(nn.Module):
         return [torch.nonzero(group == g).flatten().tolist() for g in torch.nonzero(size > 1).flatten()]
 
     def save_pretrained(self, folder: str | os.PathLike):
-        """Write `config.json`, `model.safetensors` and, if there is a tokenizer, `tokenizer.json` into `folder`; warns of token embeddings that snap together."""
+        """Write `config.json`, `model.safetensors` and, if there is a tokenizer, `tokenizer.json` into `folder`; warns if token embeddings snap to the same point."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / 'state.json').unlink(missing_ok=True)  # of a checkpoint that is no more
+        (folder / 'state.json').unlink(missing_ok=True)  # it describes a checkpoint that is being overwritten
         if groups := self.collisions(): warnings.warn(f'token ids that snap to the same lattice point, so that the lift does not tell them apart: {groups[:5]}')
         (folder / 'config.json').write_text(json.dumps(dict(denoiser=self.config.to_dict(), process=self.process), indent=2) + '\n')
         save_file({n: p.detach().cpu().contiguous() for n, p in self.named_parameters()}, folder / 'model.safetensors')
@@ -274,7 +274,7 @@ class BijectiveDenoiser(_Denoiser):
         self.trunk = Chain([AdditiveCoupling(b, i % 2, lattice) for i, b in enumerate(branches)], self.config.memory, 2 * self.config.kept_layers, 2 * self.config.kept_outputs)
 
     def embed(self, tokens: Tensor) -> Streams:
-        """The lift: two streams `(B, L, D)` float32 on the lattice, equal but distinct."""
+        """The lift: two streams `(B, L, D)` float32 on the lattice, equal in value but separate tensors."""
         return _Lift.apply(tokens, self.table, self.trunk.lattice, self.config.compile)
 
     def hidden(self, tokens: Tensor, t: Tensor | None = None, cond: Tensor | None = None, attention_mask: Tensor | None = None,
@@ -293,13 +293,13 @@ class BijectiveDenoiser(_Denoiser):
 
     @torch.no_grad()
     def rewind(self, streams: Streams, context: Context | None = None) -> Rewound:
-        """From the final streams back to the tokens; `context` must be that of the forward pass, and the batch as large: with another size, device or process some positions may not be `exact`."""
+        """Go back from the final streams to the tokens. `context` and batch size must be those of the forward pass: with another batch size, device or process, some positions may not be `exact`."""
         x = torch.stack(self.trunk.inverse(streams, context))                       # (2, B, L, D)
         table = self.trunk.lattice.snap(self.table)
         known, ids = _hash(table).sort()
         tokens = ids[torch.searchsorted(known, _hash(x[0])).clamp_max(len(ids) - 1)]
         equal = lambda: (x.view(torch.int32) == table[tokens].view(torch.int32)).all(-1).all(0)
-        lost = ~equal()                                                             # these rows are no token's: the nearest
+        lost = ~equal()                                                             # these rows are not in the table: take the nearest
         pairs, rows = torch.cat((table, table), -1), torch.cat(list(x[:, lost]), -1)  # (V + 1, 2D), (N, 2D)
         tokens[lost] = torch.cat([torch.cdist(part, pairs).argmin(1) for part in rows.split(1024)])
         return Rewound(tokens, (x - table[tokens]).square().sum((0, -1)).sqrt(), equal())
@@ -333,7 +333,7 @@ def build(config: DenoiserConfig) -> BijectiveDenoiser | ResidualDenoiser:
 
 # %% ../nbs/04_denoiser.ipynb #1111a0ea
 def _folder(source) -> Path:
-    "The checkpoint folder that `source` means: itself, what `last` names, the last of a run, or a hub id."
+    "The checkpoint folder that `source` refers to: itself, the one that a file `last` names, the last of a run, or a download from the hub."
     path = Path(source)
     if path.is_file():
         if path.name != 'last': raise FileNotFoundError(f'{path} is a file: pass its folder, or checkpoints/last')
@@ -362,14 +362,14 @@ def read_weights(file: str | os.PathLike, model: nn.Module):
 
 
 def _intact(folder, weights):
-    "Raise where a file that is read for `weights` is not what the record of the checkpoint, if there is one, says of it."
+    "Raise `ValueError` if a file that loading `weights` reads differs from the record of the checkpoint (`state.json`), if there is one."
     record = folder / 'state.json'
     if not record.exists(): return
     try: known = {name: tuple(entry) for name, entry in json.loads(record.read_text())['files'].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as e: raise ValueError(f'{record} is damaged ({type(e).__name__} {e}): use an earlier checkpoint') from None
     read = 'config.json', 'tokenizer.json', 'ema.safetensors' if weights == 'ema' and 'ema.safetensors' in known else 'model.safetensors'
     for file in (folder / name for name in read if name in known):
-        if not file.exists() or (file.stat().st_size, checksum(file)) != known[file.name]: raise ValueError(f'{file} is not what {record.name} beside it says that was written: it is lost, damaged, or another file; use an earlier checkpoint')
+        if not file.exists() or (file.stat().st_size, checksum(file)) != known[file.name]: raise ValueError(f'{file} differs from what {record.name} beside it records: it is lost, damaged, or another file; use an earlier checkpoint')
 
 
 def load_denoiser(source: str | os.PathLike, weights: str = 'ema', **changes) -> BijectiveDenoiser | ResidualDenoiser:

@@ -35,7 +35,7 @@ os.umask(_umask)
 
 
 def write_atomic(path: Path, text: str):
-    """Write a text file so that `path` holds the old content or the new, never a part, whenever the process dies."""
+    """Write a text file so that `path` holds either the old content or the new, never a part of it, no matter when the process dies."""
     aside = path.with_name(f'.{path.name}.tmp')
     try:
         aside.write_text(text, encoding='utf-8')
@@ -53,7 +53,7 @@ def write_json(path: Path, value):
 
 
 def checksum(path: Path) -> int:
-    """The CRC-32 of a file, which tells whether it is what was once written: every change within 32 bits, and all but one of four billion others."""
+    """The CRC-32 of a file, which shows whether the file has changed since it was written. It detects every change within 32 consecutive bits, and of other changes all but one in four billion."""
     crc = 0
     with open(path, 'rb') as file:
         while chunk := file.read(1 << 24): crc = zlib.crc32(chunk, crc)
@@ -61,7 +61,7 @@ def checksum(path: Path) -> int:
 
 
 def remove_folder(path: Path):
-    """Delete a folder, which loses its name first, so that what bears the name is whole."""
+    """Delete a folder. It is renamed first, so that a folder of this name is always complete."""
     aside = path.with_name(f'.{path.name}.old.tmp')
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)
@@ -70,7 +70,7 @@ def remove_folder(path: Path):
 
 @contextmanager
 def write_folder(path: Path):
-    """Give a temporary folder to fill, which becomes `path` at the end of the block; after an exception it is removed."""
+    """Yield a temporary folder to fill. It becomes `path` at the end of the block; after an exception it is removed."""
     aside = path.with_name(f'.{path.name}.tmp')
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -101,7 +101,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
         with open(folder.with_name(folder.name + '.lock'), 'w') as lock:
             with suppress(OSError):  # a file system without locks: both build, one wins
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                for left in folder.parent.glob(folder.name + '.*.aside'): shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
+                for left in folder.parent.glob(folder.name + '.*.aside'): shutil.rmtree(left, ignore_errors=True)  # left by a process that was killed
             if folder.exists(): return folder
             aside = folder.with_name(f'{folder.name}.{os.getpid()}.aside')
             try:

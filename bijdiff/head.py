@@ -30,7 +30,7 @@ def _gradient_of_head(total, d, h):
 
 
 class _Head(torch.autograd.Function):
-    "Sum over rows of a score, a chunk at a time, gradients formed in the forward pass."
+    "The sum of a score over rows, one chunk at a time, with the gradients computed in the forward pass."
 
     @staticmethod
     def forward(ctx, score, dtype, chunk, hidden, head, *rows):
@@ -44,7 +44,7 @@ class _Head(torch.autograd.Function):
             total += loss
             if for_hidden: torch.mm(d, weight, out=d_hidden[i:i + chunk])
             if for_head: d_head = _gradient_of_head(d_head, d, part)
-            del d  # before there are other logits
+            del d  # before the next logits are computed
         if for_head and d_head is None: d_head = torch.zeros_like(head)  # there were no rows
         ctx.save_for_backward(d_hidden, d_head if d_head is None else d_head[:len(head)])
         ctx.dtype, ctx.rows = hidden.dtype, len(rows)
@@ -78,7 +78,7 @@ def _by_autograd(process, compile):
 if triton:
     @triton.jit
     def _met(logits, top, total):
-        "The largest of some logits (rows, columns), in powers of 2, and of those met before, and the sum of all exponentials relative to it; each row by itself."
+        "The running maximum (of logits as powers of 2) and the sum of exponentials relative to it, for each row separately, updated with more logits (rows, columns)."
         z = 1.4426950408889634 * logits.to(tl.float32)
         higher = tl.maximum(top, tl.max(z, 1))
         return higher, total * tl.exp2(top - higher) + tl.sum(tl.exp2(z - higher[:, None]), 1)
@@ -93,7 +93,7 @@ if triton:
         row = tl.program_id(0).to(tl.int64)
         at, w, y = logits + row * stride, tl.load(weight + row), tl.load(target + row)
         column = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
-        top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # of eight neighbours in each block, so that nobody waits for others
+        top, total = tl.full((BLOCK // 8,), -1e30, tl.float32), tl.zeros((BLOCK // 8,), tl.float32)  # for every eight neighbouring columns of a block, so that no thread waits for others
         last = vocab_size // BLOCK * BLOCK
         for i in range(0, last, BLOCK): top, total = _met(tl.load(at + i + column), top, total)
         if last < vocab_size: top, total = _met(tl.load(at + last + column, mask=last + column < vocab_size, other=-float('inf')), top, total)
@@ -114,7 +114,7 @@ def _cross_entropy(logits, vocab_size, noisy, target, weight, t):
 
 # %% ../nbs/06a_head.ipynb #e5792e2c
 def chunk_rows(vocab_size: int, numbers: int = 2**28) -> int:
-    """How many rows may have logits at once in training: as many as have `6 * numbers` logits in all, but at least 2**26 and at most 2**28 of them; never fewer than 64 rows.
+    """How many rows may have logits at once in training: as many as have `6 * numbers` logits in all (at least 2**26 and at most 2**28 logits), and never fewer than 64 rows.
 
     `numbers`: how many numbers the streams of the batch consist of."""
     return max(64, min(2**28, max(2**26, 6 * numbers)) // vocab_size)
@@ -124,7 +124,7 @@ def head_loss(process, hidden: Tensor, head: Tensor, noisy: Tensor, target: Tens
     """`sum(weight * process.row_loss(hidden @ head.T, noisy, target, t))`, a scalar, differentiable once.
 
     `hidden` (N, D) float32, `head` (V, D) float32, `noisy` and `target` (N,) int64, `weight` and `t` (N,) float32. The products run in `dtype`. `chunk`: how many rows may have
-    logits at once (default as `chunk_rows` says), which they do in equal parts. `compile`: fuse what follows the logits."""
+    logits at once (default as `chunk_rows` says); the rows are processed in equal parts of at most that size. `compile`: fuse what follows the logits."""
     parts = max(1, -(-len(hidden) // (chunk or chunk_rows(len(head)))))
     fused = compile and triton and hidden.is_cuda and type(process) in (Absorbing, LeftToRight)
     score = _cross_entropy if fused else _by_autograd(process, compile)

@@ -42,7 +42,7 @@ class Lattice:
 
     def __post_init__(self):
         if self.frac_bits not in range(24):
-            raise ValueError(f'frac_bits {self.frac_bits}: expected 0 to 23, for float32 has 24 significant bits')
+            raise ValueError(f'frac_bits {self.frac_bits}: expected 0 to 23, because float32 has 24 significant bits')
 
     @property
     def step(self) -> float: return 2.0**-self.frac_bits
@@ -82,7 +82,7 @@ class Guard:
     def __init__(self): self.seen = []  # shares of the limit, 0-d tensors
 
     def see(self, reach: Tensor):
-        """Take the `Lattice.reach` (0-d) of some sums into account."""
+        """Record the `Lattice.reach` (0-d) of some sums."""
         self.seen.append(reach)
 
     @property
@@ -92,7 +92,7 @@ class Guard:
 
     @property
     def ok(self) -> Tensor:
-        """0-d bool tensor on the device: every sum seen was exact."""
+        """Whether every sum seen was exact: a 0-d bool tensor on the device."""
         return self.peak < 1 if self.seen else torch.tensor(True)
 
     def check(self):

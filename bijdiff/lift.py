@@ -68,7 +68,7 @@ def _row_sums_by_kernel(first, second, tokens, rows, chunk=32):
 
 
 def _row_sums(first: Tensor, second: Tensor, tokens: Tensor, rows: int) -> Tensor:
-    "For each of `rows` tokens the sum of `first + second` (..., D) where `tokens` (...) int64, from 0 to below `rows`, has it: (rows, D), in their dtype."
+    "For each token id below `rows`, the sum of `first + second` (..., D) over the positions at which `tokens` (...) int64 holds it: (rows, D), in their dtype."
     if triton and first.is_cuda and first.dtype == torch.float32 and tokens.numel():
         with torch.cuda.device(first.device): return _row_sums_by_kernel(first, second, tokens, rows)
     return torch.ops.aten.embedding_dense_backward(first + second, tokens, rows, -1, False)
@@ -80,7 +80,7 @@ def _lifted(tokens, table, lattice):
 
 
 class _Lift(torch.autograd.Function):
-    "Two equal streams (..., D) of rows of a table (V + 1, D), whose gradients meet once, here."
+    "Two equal streams (..., D) of rows of a table (V + 1, D); their gradients are added once, here."
     @staticmethod
     def forward(ctx, tokens, table, lattice, compile):
         ctx.save_for_backward(tokens)

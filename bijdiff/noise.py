@@ -48,20 +48,20 @@ SCHEDULES = dict(loglinear=LogLinear, cosine=Cosine, polynomial=Polynomial)
 def _named(part, table: str) -> str:
     "The name that a process or schedule has in a table of this module."
     found = next((name for name, kind in globals()[table].items() if type(part) is kind), None)
-    if found is None: raise ValueError(f'{type(part).__name__} has no name by which it could be saved: give it one, bijdiff.noise.{table}["name"] = {type(part).__name__}, before it is saved and wherever it is loaded')
+    if found is None: raise ValueError(f'{type(part).__name__} has no name to be saved under: give it one, bijdiff.noise.{table}["name"] = {type(part).__name__}, before saving and before loading')
     return found
 
 
 @dataclass(frozen=True)
 class _Process:
-    "Tokens replaced by a mask or by a uniform token (a share `uniform_share` of the replacements)."
+    "Replaces tokens by the mask or, in a share `uniform_share` of the replacements, by a uniformly drawn token."
     schedule: LogLinear | Cosine | Polynomial = LogLinear()
 
     @property
     def uniform_share(self) -> float: raise NotImplementedError
 
     def _levels(self, t, vocab_size):
-        "alpha, and the probabilities of one given noisy token and of the mask."
+        "alpha, the probability that noise puts one particular real token in place of a token, and that it puts the mask there."
         alpha = self.schedule.alpha(t)
         return alpha, (1 - alpha) * self.uniform_share / vocab_size, (1 - alpha) * (1 - self.uniform_share)
 
@@ -88,7 +88,7 @@ class _Process:
         """The bracket of the bound, `(N,)`, from logits `(N, V)`, noisy and clean tokens (N,), times (N,)."""
         vocab_size = logits.shape[-1]
         alpha, e, m = self._levels(t.double(), vocab_size)
-        e = e.clamp_min(1e-37)  # of no consequence, but its logarithm is a number where there is no noise
+        e = e.clamp_min(1e-37)  # does not change the result, and keeps the logarithm finite where there is no noise
         log_p = F.log_softmax(logits, -1)
         log_alpha, log_e = (x.log().to(log_p)[:, None] for x in (alpha, e))
         log_bar = torch.logaddexp(log_alpha + log_p, log_e)                                      # log ā of the real tokens
@@ -120,7 +120,7 @@ class _Process:
 
 @dataclass(frozen=True)
 class Absorbing(_Process):
-    """Tokens turn into the mask and stay so. Source: Austin et al. 2021, sec. 3.1; the loss, Sahoo et al. 2024, eq. 10."""
+    """Tokens turn into the mask and remain masked. Source: Austin et al. 2021, sec. 3.1; the loss, Sahoo et al. 2024, eq. 10."""
     uniform_share = 0.0
 
     def row_weight(self, noisy, tokens, t, vocab_size):
@@ -153,9 +153,9 @@ class Hybrid(_Process):
 
 @dataclass(frozen=True)
 class LeftToRight:
-    """No noise at all: the task of the causal twin. Position `i` reads the tokens before it, the mask standing before the first."""
+    """No noise at all: the task of the causal twin. Position `i` reads the tokens before it; the mask stands before the first token."""
     def corrupt(self, tokens, t, u, vocab_size):
-        """The tokens, one place to the right."""
+        """The tokens shifted one place to the right, behind a mask."""
         return F.pad(tokens[:, :-1], (1, 0), value=vocab_size)
 
     def row_weight(self, noisy, tokens, t, vocab_size):
@@ -175,7 +175,7 @@ PROCESSES = dict(absorbing=Absorbing, uniform=Uniform, hybrid=Hybrid, lefttorigh
 
 
 def get_process(name: str = 'absorbing', schedule: str = 'loglinear', **values: float | None):
-    """A corruption process by name. `values` are fields of the process or of the schedule, such as `share` of hybrid and `power` of polynomial; `None` leaves the default. Raises `ValueError`, also for one that neither has (`lefttoright` uses no schedule)."""
+    """A corruption process by name. `values` are fields of the process or of the schedule, such as `share` of hybrid and `power` of polynomial; `None` leaves the default. Raises `ValueError`, also for a field that neither has (`lefttoright` uses no schedule)."""
     if name not in PROCESSES: raise ValueError(f'process {name!r}: expected one of {", ".join(PROCESSES)}')
     if schedule not in SCHEDULES: raise ValueError(f'schedule {schedule!r}: expected one of {", ".join(SCHEDULES)}')
     values = {k: v for k, v in values.items() if v is not None}

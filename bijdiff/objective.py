@@ -26,7 +26,7 @@ from .noise import Absorbing, LeftToRight, get_process
 
 # %% ../nbs/06_objective.ipynb #f1eef1a7
 _PHI = (5**0.5 - 1) / 2
-_TIME, _NOISE, _EVAL, _DROPOUT = 1, 2, 3, 4  # what a random number is for: a counter of its own
+_TIME, _NOISE, _EVAL, _DROPOUT = 1, 2, 3, 4  # a separate counter for each use of random numbers
 
 
 @dataclass
@@ -38,22 +38,22 @@ class TrainingBatch:
     target: Tensor  # (N,) int64, their clean tokens
     weight: Tensor  # (N,) float32, such that sum(weight * row_loss) is in nats per token
     process: object = Absorbing()
-    key: Tensor | None = None  # (B,) int64, what the dropout masks of each text follow from; None: drawn anew in each forward pass
-    cond: Tensor | None = None  # (B,) int64, the class of each text, for a model that is told it
+    key: Tensor | None = None  # (B,) int64, determines the dropout masks of each text; None: drawn anew in each forward pass
+    cond: Tensor | None = None  # (B,) int64, the class of each text, for a model with conditions
 
     def _map(self, f): return replace(self, **{k.name: f(v) for k in fields(self) if isinstance(v := getattr(self, k.name), Tensor)})
     def to(self, device) -> 'TrainingBatch':
-        """The batch on `device`, copied without waiting."""
+        """The batch on `device`, copied asynchronously."""
         return self._map(lambda x: x.to(device, non_blocking=True))
     def pin_memory(self) -> 'TrainingBatch':
         """The batch in page-locked memory."""
         return self._map(Tensor.pin_memory)
     def padded(self, multiple: int) -> 'TrainingBatch':
-        """The batch with rows of weight zero, so that their number is a multiple."""
+        """The batch with rows of weight zero appended, so that the number of rows is a multiple of `multiple`."""
         more = (0, -len(self.index) % multiple)
         return replace(self, index=F.pad(self.index, more), target=F.pad(self.target, more), weight=F.pad(self.weight, more))
     def copy_(self, other: 'TrainingBatch'):
-        """Take over the content of a batch of the same shape, or with fewer rows that enter the loss, without waiting; rows that are left have weight zero."""
+        """Copy the content of another batch into this one, asynchronously. The other batch has the same shape, or fewer rows that enter the loss; the remaining rows get weight zero."""
         for k in fields(self):
             if isinstance(mine := getattr(self, k.name), Tensor):
                 theirs = getattr(other, k.name)
@@ -70,16 +70,16 @@ def _batch(tokens, noisy, t, process, vocab_size) -> TrainingBatch:
 
 
 def _masked(tokens, n, weight, u, process, vocab_size) -> TrainingBatch:
-    "The `n` (B,) positions of smallest `u` (B, L) are masked; the mean loss over them counts with `weight` (B,)."
+    "Mask the `n` (B,) positions with the smallest `u` (B, L); the mean loss over them is multiplied by `weight` (B,)."
     noisy = tokens.masked_fill(u <= u.sort(1).values.gather(1, n[:, None] - 1), vocab_size)
     index = (noisy == vocab_size).flatten().nonzero()[:, 0]
     return TrainingBatch(noisy, process.schedule.time(1 - n / tokens.shape[1]).float(), index, tokens.flatten()[index], (weight / n).repeat_interleave(n).float(), process)
 
 
 def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3, time_power: float = 1.0, cond: Tensor | None = None) -> TrainingBatch:
-    """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are, `cond` (B,) int64 the class of each, where the model is told it.
+    """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are, `cond` (B,) int64 the class of each, for a model with conditions.
 
-    The estimator is of the integral over `[t_min, 1]`, in which times are uniform numbers to the power `time_power`, weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at a time."""
+    The loss of the batch estimates the integral over `[t_min, 1]`. Times follow from uniform numbers to the power `time_power`, and are weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at the time."""
     b, l = tokens.shape
     v = torch.frac(uniform(seed, _TIME, epoch) + rank.double() * _PHI)
     t, slope = t_min + (1 - t_min) * v**time_power, (1 - t_min) * time_power * v**(time_power - 1)
@@ -94,14 +94,14 @@ def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: i
 
 # %% ../nbs/06_objective.ipynb #f08e2460
 def _told(cond: Tensor | None, device) -> dict:
-    "What a model is told besides tokens and time."
+    "The arguments of a model besides tokens and time: the class, if there is one."
     return {} if cond is None else dict(cond=cond.to(device))
 
 
 def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk: int | None = None) -> Tensor:
     """The training estimate of the NELBO, a scalar in nats per token, differentiable.
 
-    `guard` goes to the model; `chunk` is how many rows may have logits at once (default as `chunk_rows` says)."""
+    `guard` is passed to the model; `chunk` is how many rows may have logits at once (default as `chunk_rows` says)."""
     c = model.config
     t, told = batch.t if c.time_input else None, _told(batch.cond, batch.noisy.device)
     if hasattr(model, 'separable'): hidden = model.features(batch.noisy, batch.index, t, guard=guard, key=batch.key, **told)
@@ -112,7 +112,7 @@ def training_loss(model, batch: TrainingBatch, guard: Guard | None = None, chunk
 
 # %% ../nbs/06_objective.ipynb #183daa14
 class Estimate(NamedTuple):
-    """A mean and its standard error, both in nats per token; of `nelbo` with several draws, of these draws for the given text, with one, over texts too. NaN where one corruption of one block tells no error, 0 where nothing is drawn."""
+    """A mean and its standard error, both in nats per token. The error of `nelbo` is that of the corruption draws for the given text; with a single draw it includes the variation over texts. It is NaN for one corruption of one block, from which no error can be estimated, and 0 where nothing is drawn."""
     mean: float
     stderr: float
 
@@ -122,7 +122,7 @@ def _evaluating(model):
     "Within the block the model is in evaluation mode."
     if not model.training: yield
     else:
-        frozen = [m for m in model.modules() if not m.training] if isinstance(model, torch.nn.Module) else []  # stay as they are
+        frozen = [m for m in model.modules() if not m.training] if isinstance(model, torch.nn.Module) else []  # these stay in evaluation mode
         model.eval()
         try: yield
         finally:
@@ -131,7 +131,7 @@ def _evaluating(model):
 
 
 def _estimate(values: Tensor, strata: Tensor) -> Estimate:
-    "From values (draws, N) and the stratum variable of each."
+    "The estimate from values (draws, N) and the stratum variable of each."
     draws, n = values.shape
     if n == 1: variance = values.var() if draws > 1 else torch.tensor(torch.nan)
     else:
@@ -152,7 +152,7 @@ def _evaluation_batch(tokens, index, draw, process, seed, vocab_size, context=0)
         n = (place * l).long() + 1
         return _masked(tokens, n, torch.ones(b), u, process, vocab_size), place
     if isinstance(process, LeftToRight): t, slope = place, torch.ones(b)
-    else: t, slope = place**2, 2 * place  # weights go like 1/t where a share t of the tokens has them: drawn evenly, times would leave the variance infinite
+    else: t, slope = place**2, 2 * place  # a share t of the tokens has weights that grow like 1/t: with evenly drawn times the variance would be infinite
     batch = _batch(tokens, process.corrupt(tokens, t, u, vocab_size), t, process, vocab_size)
     return replace(batch, weight=batch.weight * b * slope.float().repeat_interleave(l)[batch.index]), place
 
@@ -169,11 +169,11 @@ def _process_of(model):
 def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, classes=None, context: int = 0, cond=None, progress: bool = False) -> Estimate:
     """The bound on the negative log-likelihood of `blocks` `(N, L)` of token ids (tensor or array), in nats per token, with a standard error.
 
-    `process`: default that of the model, absorbing where it names none; a causal model has the exact left-to-right likelihood, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, default 16,384 tokens of them.
+    `process`: by default that of the model, or absorbing if it names none; a causal model has the exact left-to-right likelihood, whose standard error is 0. `draws`: corruptions of each block. `batch_size`: blocks at a time, by default as many as have 16,384 tokens.
     `context`: number of tokens at the beginning of each block that are given and not counted (absorbing noise). `cond`: the class of all blocks, or `(N,)` of each, for a model with `conditions`.
-    `classes` (V,) int64: the class of each token; from the visible tokens, predict the classes of the others, where the probability of a class is the sum over its tokens (absorbing noise, or left to right).
+    `classes` (V,) int64: the class of each token. If given, the bound is that of the classes: those of the other tokens are predicted from the visible tokens, and the probability of a class is the sum over its tokens (absorbing noise, or left to right).
     On average over texts this bounds the entropy of the class sequence if, for every set of positions, the tokens there tell no more about the classes elsewhere than their own classes do. This holds for
-    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; for other texts the value may be less than that entropy. Raises `ValueError`, and `TypeError` for what is no model.
+    the grammar, whose words depend on class and topic, and whose classes do not depend on the topic; for other texts the value may be less than that entropy. Raises `ValueError`, and `TypeError` if `model` is no model.
     Source: the sum over numbers of masks, Ou et al. 2024, arXiv:2406.03736."""
     expect_model(model)
     c, blocks = model.config, blocks if isinstance(blocks, Tensor) else np.asarray(blocks)
@@ -186,7 +186,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
     if isinstance(process, LeftToRight): draws = 1
     if classes is not None and len(classes) != c.vocab_size: raise ValueError(f'classes of {len(classes)} tokens: expected one for each of the {c.vocab_size}')
     if classes is not None and not isinstance(process, (Absorbing, LeftToRight)): raise ValueError(f'classes: scored under absorbing noise or left to right, not under {process}: leave classes unset')
-    if context and type(process) is not Absorbing: raise ValueError(f'context {context}: what is given is never noisy, which {process} does not know: leave context unset')
+    if context and type(process) is not Absorbing: raise ValueError(f'context {context}: given tokens must stay clean, which {process} does not support: leave context unset')
     if not 0 <= context < blocks.shape[1]: raise ValueError(f'context {context}: expected 0 to {blocks.shape[1] - 1}, so that something of a block is left to predict')
     if not len(blocks): raise ValueError('no blocks to evaluate: pass at least one, or lower block_size')
     member = None if classes is None else F.one_hot(torch.as_tensor(classes).long()).float().to(model.device)
@@ -216,7 +216,7 @@ def nelbo(model, blocks, process=None, *, draws: int = 1, batch_size: int | None
 def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, seed: int = 0, cond: int | None = None, progress: bool = False) -> Estimate:
     """The bound of a `text` `(N,)` of ids longer than a block, in nats per token: a window moves over it by `stride` tokens (default half a block), and each time the new ones are predicted from the others.
 
-    `draws`: corruptions of each window; a single one of the first window tells no error, so that it is NaN. `cond`: the class of the text, as for `nelbo`. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, whose bound is `nelbo`."""
+    `draws`: corruptions of each window; with a single one the standard error is NaN, because one corruption of the first window gives no error. `cond`: the class of the text, as for `nelbo`. For a model of absorbing noise. Raises `ValueError`, also for a text shorter than a block, for which `nelbo` is meant."""
     text, l, process = torch.as_tensor(text), model.config.block_size, _process_of(model)
     if stride is None: stride = max(1, l // 2)
     if type(process) is not Absorbing: raise ValueError(f'a model of the process {process}: expected absorbing noise, under which what stands before can be given; for others, see nelbo')
@@ -233,20 +233,20 @@ def sliding_nelbo(model, text, *, stride: int | None = None, draws: int = 2, see
 
 
 def _any_order(model, tokens, batch_size):
-    "The `tokens` (B, L) int64 on the CPU, for a model that is asked for their exact likelihood in any order."
+    "The `tokens` (B, L) int64 on the CPU, after the checks that all exact likelihoods of any-order models share."
     c, tokens = model.config, tokens.cpu() if isinstance(tokens, Tensor) else np.asarray(tokens)
     expect(int, 1, batch_size=batch_size)
     check_tokens(tokens, c.vocab_size)
-    if c.causal: raise ValueError('causal True: what stands to the right is not seen, so that there is one order, from the left: see nelbo, which is exact')
+    if c.causal: raise ValueError('causal True: the model does not see what stands to the right, so its only order is from the left: use nelbo, which is exact for it')
     if c.time_input: raise ValueError('time_input True: expected a model of absorbing noise that needs no time: no time belongs to a step of one token')
     return torch.from_numpy(tokens.astype('int64')) if isinstance(tokens, np.ndarray) else tokens.long()
 
 
 @torch.no_grad()
 def order_nll(model, tokens: Tensor, order: Tensor, batch_size: int = 64, cond=None) -> Tensor:
-    """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` of ids, revealed in `order` (L,) int64, a permutation of 0..L-1: one forward pass a position.
+    """The exact chain-rule negative log-likelihood `(B,)`, in nats, of `tokens` `(B, L)` of ids, revealed in `order` (L,) int64, a permutation of 0..L-1. Takes one forward pass per position.
 
-    For a model of absorbing noise without time input. `cond`: the class of all texts, or `(B,)` of each, which a model with `conditions` is told. Raises `ValueError`."""
+    For a model of absorbing noise without time input. `cond`: the class of all texts, or `(B,)` of each, for a model with `conditions`. Raises `ValueError`."""
     tokens, order = _any_order(model, tokens, batch_size), torch.as_tensor(order)
     cond = _classes_of(model, cond, len(tokens))
     if not torch.equal(order.sort().values, torch.arange(tokens.shape[1])): raise ValueError(f'order {order.tolist()}: expected a permutation of 0..{tokens.shape[1] - 1}, the positions of a text')
@@ -272,15 +272,15 @@ def _each_order(model, tokens, orders, seed, batch_size, cond):
 def any_order_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64, cond=None) -> Estimate:
     """The exact chain-rule negative log-likelihood of `tokens` `(B, L)` over `orders` random orders, the same for all texts, in nats per token; the bound is its mean over all orders. `cond`: as for `order_nll`.
 
-    The standard error is that over the orders, for the given texts: of a few orders it is a rough guess itself, of two it is next to none."""
+    The standard error is taken over the orders, for the given texts. With few orders it is itself only a rough guess, and with two almost worthless."""
     each = _each_order(model, tokens, orders, seed, batch_size, cond) / tokens.shape[1]
     return Estimate(each.mean().item(), (each.mean(1).std() / orders**0.5).item() if orders > 1 else float('nan'))
 
 
 def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_size: int = 64, cond=None) -> Estimate:
-    """The exact negative log-likelihood of `tokens` `(B, L)`, in nats per token, of a writer that picks one of `orders` random orders, the same for all texts, by lot; the standard error is over the texts.
+    """The exact negative log-likelihood of `tokens` `(B, L)`, in nats per token, of a writer that picks one of `orders` random orders with equal probability; these orders are the same for all texts. The standard error is taken over the texts.
 
-    It is never above `any_order_nll` with the same arguments, and with more orders approaches that of a sampler that writes one token a step, whose order is any. Source: Uria et al. 2014, arXiv:1310.1757."""
+    It is never above `any_order_nll` with the same arguments, and with more orders it approaches that of a sampler that writes one token a step in an order that is uniformly random. Source: Uria et al. 2014, arXiv:1310.1757."""
     each = _each_order(model, tokens, orders, seed, batch_size, cond)
     mixed = (math.log(orders) - (-each).logsumexp(0)) / tokens.shape[1]
     return Estimate(mixed.mean().item(), (mixed.std() / len(mixed)**0.5).item() if len(mixed) > 1 else float('nan'))
@@ -288,9 +288,9 @@ def mixture_nll(model, tokens: Tensor, orders: int = 8, seed: int = 0, batch_siz
 # %% ../nbs/06_objective.ipynb #01bffb32
 @torch.no_grad()
 def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | None = None, seed: int = 0, cond=None, progress: bool = False) -> float:
-    """Divide the logits of `model`, by its final gain and for good, by that temperature between 1/4 and 4 at which the bound on `blocks` is lowest, to within 1%; returns it.
+    """Divide the logits of `model` permanently by a temperature, and return it: the one between 1/4 and 4 at which the bound on `blocks` is lowest, to within 1%. The final gain absorbs it.
 
-    `blocks`: text that neither trained the model nor will judge it. Arguments as of `nelbo`, which runs twelve times with the same corruptions. Raises `ValueError`, also for a bound that is not finite, and leaves the model as it was. Source: Guo et al. 2017, arXiv:1706.04599."""
+    `blocks`: text that neither trained the model nor will judge it. The other arguments are those of `nelbo`, which runs twelve times with the same corruptions. Raises `ValueError`, also if a bound is not finite; the model is then unchanged. Source: Guo et al. 2017, arXiv:1706.04599."""
     gain = model.gain.clone()
 
     def bound(u):
@@ -323,13 +323,13 @@ def calibrate(model, blocks, process=None, *, draws: int = 1, batch_size: int | 
 _TABLE = 2**24  # how many numbers each of the two tables of `windowed_nll` may have
 
 class Windowed(NamedTuple):
-    """Negative log-likelihoods `(B,)` float64, in nats, of texts written within a window, in an order that is drawn."""
-    exact: Tensor  # minus the logarithm of the mean probability over all orders: of who writes so
-    mean: Tensor   # the mean over these orders of minus the logarithm, which bounds it
+    """Negative log-likelihoods `(B,)` float64, in nats, of texts written within a window, in a random order."""
+    exact: Tensor  # minus the logarithm of the mean probability over all orders: that of the writer
+    mean: Tensor   # the mean over these orders of minus the log-probability: an upper bound on `exact`
 
 
 def _over_paths(steps):
-    "The logarithm of the sum over all paths to a state of the product of their steps, `(L + 1, 2**(w - 1), B)`, from logarithms `steps` (B, L, 2**(w - 1), w) of the steps from each state to the positions of its window, -inf where one is filled or none."
+    "For each state, the logarithm of the sum over all paths to it of the product of their steps, `(L + 1, 2**(w - 1), B)`. `steps` (B, L, 2**(w - 1), w): the logarithms of the steps from each state to each position of its window, -inf if the position is filled or outside the text."
     b, l, n, size = steps.shape
     steps, reached = steps.permute(1, 2, 3, 0), torch.full((l + 1, n, b), -torch.inf, dtype=torch.float64)
     reached[0, 0] = 0
@@ -347,10 +347,10 @@ def _over_paths(steps):
 def windowed_nll(model, tokens: Tensor, size: int = 5, certainty: float = 0.0, backwards: bool = False, batch_size: int = 64, progress: bool = False, cond=None) -> Windowed:
     """The exact negative log-likelihood of `tokens` `(B, L)` of ids under a writer that stays within a window, in nats per text.
 
-    The tokens are written one by one, from the left, or from the right with `backwards`: each time at one of the masked positions among the `size` that begin with the first masked one, drawn in
-    proportion to exp(-`certainty` × the entropy of the prediction there, in nats). `mean` is over the orders as they are drawn.
+    The tokens are written one by one, from the left, or from the right with `backwards`. The window is the `size` positions that begin with the first masked one. Each step fills one of its masked positions, drawn in
+    proportion to exp(-`certainty` × the entropy of the prediction there, in nats). `mean` weights the orders by their probabilities.
 
-    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once. With windows of 1 it is `order_nll` from the left or the right; with a window as long as the text and `certainty` 0, it is the likelihood under random order. The positions after the window are present, masked. `cond`: as for `order_nll`. Raises `ValueError`.
+    For a model of absorbing noise without time input. It takes `2**(size - 1)` forward passes a token, `batch_size` at once. With windows of 1 it is `order_nll` from the left or the right; with a window as long as the text and `certainty` 0, it is the likelihood under random order. The positions after the window are part of the input, as masks. `cond`: as for `order_nll`. Raises `ValueError`.
     Source: a dynamic programme over subsets, as Held and Karp 1962, here for the orders of Uria et al. 2014, arXiv:1310.1757."""
     device, vocab_size, tokens = model.device, model.config.vocab_size, _any_order(model, tokens, batch_size)
     (b, l), tokens, cond = tokens.shape, tokens.to(device), _classes_of(model, cond, len(tokens))

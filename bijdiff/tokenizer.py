@@ -40,11 +40,11 @@ class Tokenizer:
     def __repr__(self): return f'Tokenizer({self.kind}, {self.vocab_size} tokens, {self.fingerprint()})'
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`; `ValueError` at a word without an id, in a vocabulary without `<unk>`."""
+        """The ids of `text`. Raises `ValueError` for a word without an id, if the vocabulary has no `<unk>`."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """The ids of each text, worked out in parallel."""
+        """The ids of each text, computed in parallel."""
         try: return [e.ids for e in self.raw.encode_batch_fast(list(texts), add_special_tokens=False)]
         except Exception:
             try: ''.join(texts).encode()
@@ -52,7 +52,7 @@ class Tokenizer:
             known = self.raw.get_vocab()
             word = next((w for text in texts for w, _ in self.raw.pre_tokenizer.pre_tokenize_str(text) if w not in known), None)
             if word is None: raise
-            raise ValueError(f'{word!r} is not among the {self.vocab_size} words of this tokenizer, which are those that it was made from: respell it, or train with the tokenizer bpe, which takes any text') from None
+            raise ValueError(f'{word!r} is not among the {self.vocab_size} words that this tokenizer was made from: respell it, or train with the tokenizer bpe, which takes any text') from None
 
     def decode(self, ids, mask: str = '░') -> str:
         """The text of `ids` (any sequence of ints, a tensor too), each mask shown as `mask`; `ValueError` for an id above `vocab_size`."""
@@ -77,11 +77,11 @@ class Tokenizer:
         return ids
 
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that differ between tokenizers that differ."""
+        """Sixteen hexadecimal digits, different for different tokenizers."""
         return hashlib.sha256(self.raw.to_str().encode()).hexdigest()[:16]
 
     def save(self, folder: str | Path) -> Path:
-        """Write `tokenizer.json` into `folder`, which is made if need be; the path of the file."""
+        """Write `tokenizer.json` into `folder`, which is created if necessary, and return the path of the file."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.raw.save(str(path := Path(folder) / 'tokenizer.json'))
         return path
@@ -107,7 +107,7 @@ _BYTES = {name: byte for byte, name in _byte_names().items()}
 
 
 def _byte_level(model):
-    "A vocabulary of bytes and strings of them. No token goes past a line break: a text and its lines one by one give the same ids."
+    "A byte-level tokenizer around `model`. No token extends past a line break, so a text and its lines encoded one by one give the same ids."
     raw = tokenizers.Tokenizer(model)
     raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split('\n', 'merged_with_previous'), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     raw.decoder = decoders.ByteLevel()
@@ -120,7 +120,7 @@ def byte_tokenizer() -> Tokenizer:
 
 # %% ../nbs/03_tokenizer.ipynb #65202706
 def dictionary_tokenizer(kind: str, vocabulary: list[str], unknown: str | None = None) -> Tokenizer:
-    """The tokenizer of `kind` "chars" or "words" whose ids number `vocabulary`; anything else becomes `unknown`, a member of it, or raises without one."""
+    """The tokenizer of `kind` "chars" or "words" in which the id of an entry is its index in `vocabulary`. Anything else becomes `unknown`, which must be in `vocabulary`; without `unknown` it raises."""
     raw = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=unknown or '\0'))
     if kind == 'chars':
         raw.pre_tokenizer, raw.decoder = pre_tokenizers.Split(Regex(r'[\s\S]'), 'isolated'), decoders.Fuse()
@@ -133,7 +133,7 @@ def dictionary_tokenizer(kind: str, vocabulary: list[str], unknown: str | None =
 def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 8192) -> Tokenizer:
     """A tokenizer of `kind` "bpe", "bytes", "chars" or "words" with at most `vocab_size` tokens, made from `texts`. Equal texts give equal tokenizers.
 
-    `bpe` goes through the texts twice: to see whether they have the word `<unk>`, which becomes a token, and to count pairs."""
+    `bpe` reads the texts twice: first to see whether they contain the word `<unk>`, which then becomes a token, and then to count pairs."""
     if kind not in KINDS: raise ValueError(f'unknown tokenizer kind {kind!r}: expected one of {", ".join(KINDS)}')
     if kind == 'bytes': return byte_tokenizer()
     if kind == 'bpe':
@@ -153,7 +153,7 @@ def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 8192) -> 
 
 # %% ../nbs/03_tokenizer.ipynb #c9ee9809
 def hub_offline() -> bool:
-    """Whether the Hugging Face hub is out of reach: by choice (`HF_HUB_OFFLINE`) or by a test that takes 5 s at most. The hub's own client would retry for half a minute."""
+    """Whether the Hugging Face hub is out of reach: because `HF_HUB_OFFLINE` is set, or because a request that waits at most 5 s fails. The hub's own client would retry for half a minute."""
     if huggingface_hub.constants.HF_HUB_OFFLINE: return True
     try: urllib.request.urlopen(urllib.request.Request(huggingface_hub.constants.ENDPOINT, method='HEAD'), timeout=5).close()
     except urllib.error.HTTPError: return False
@@ -169,7 +169,7 @@ def tokenizer_size(spec: str) -> int | None:
     if kind == 'bytes' and colon: raise ValueError(f'tokenizer {spec!r}: bytes has 256 tokens, and no other number: leave out ":{size}"')
     if kind == 'bytes': return 256
     if colon and not (size.isascii() and size.isdecimal()): raise ValueError(f'tokenizer {spec!r}: expected a number after the colon, as in "{kind}:4096"')
-    low = 256 if kind == 'bpe' else 2  # one for each byte; what is unknown, and something else
+    low = 256 if kind == 'bpe' else 2  # bpe: one for each byte; others: the unknown token and one more
     if colon and (len(size.lstrip('0')) > 7 or not low <= int(size) <= 1_000_000): raise ValueError(f'tokenizer {spec!r}: expected {low} to 1,000,000 tokens')
     return int(size) if colon else 8192
 
@@ -177,8 +177,8 @@ def tokenizer_size(spec: str) -> int | None:
 def get_tokenizer(spec: 'str | Tokenizer', texts: Iterable[str] | None = None, cache: str | Path | None = None) -> Tokenizer:
     """The tokenizer that `spec` names.
 
-    `"bpe"`, `"words"`, or with a size `"bpe:4096"` (default 8,192), and `"chars"`: trained on `texts`, which may be read several times and so must not be an iterator, and cached; `"bytes"`;
-    a folder or file with a `tokenizer.json`; else a model on the Hugging Face hub, such as `"gpt2"`."""
+    `"bpe"` or `"words"`, with a size if wanted, as in `"bpe:4096"` (default 8,192), or `"chars"`: trained on `texts` and cached; `texts` may be read several times, so it must not be an iterator. `"bytes"`: the 256 bytes.
+    A folder or file with a `tokenizer.json`. Anything else: a model on the Hugging Face hub, such as `"gpt2"`."""
     if isinstance(spec, Tokenizer): return spec
     if size := tokenizer_size(spec):
         kind, digest = str(spec).partition(':')[0], hashlib.sha256()
