@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Two stamps, because the development tools are wanted only by those who edit or test. (nbdev_export touches pyproject.toml, so that is no reason to install again.)
+# Two stamps, because only those who edit or test need the development tools. (pyproject.toml is left out: nbdev_export touches it, which is no reason to install again.)
 installed = $(VENV)/installed
 tools = $(VENV)/installed-dev
 needs = setup.py settings.ini constraints.txt
@@ -24,22 +24,22 @@ $(tools): $(BIN)/pip $(needs)
 	$(BIN)/pip install -c constraints.txt $(editable) -e '.[dev]'
 	@touch $(installed) $@
 
-venv: $(installed)  ## make .venv and install the pinned packages
+venv: $(installed)  ## create .venv and install the pinned packages
 
 quickstart: $(installed)  ## train a first model on the grammar, in a few minutes on two CPU cores
 	$(BIN)/bijdiff train -p preset tiny -p corpus grammar
 	@echo "next: . $(VENV)/bin/activate, then bijdiff runs, bijdiff sample RUN, or make lab"
 
-test: $(tools)  ## run every check; FLAGS="slow cuda" adds the flagged cells
+test: $(tools)  ## run all checks; FLAGS="slow cuda" adds the cells flagged slow and cuda
 	$(BIN)/python tools/test.py $(FLAGS)
 
 lab: $(installed)  ## open JupyterLab on the notebooks; LAB="--port=9999" passes options on (as root: LAB=--allow-root)
 	$(BIN)/bijdiff lab -- $(LAB)
 
-export: $(tools)  ## write the modules from their notebooks
+export: $(tools)  ## generate the modules of bijdiff/ from their notebooks
 	$(BIN)/nbdev_export
 
-clean-notebooks: $(tools)  ## strip what running a notebook leaves behind
+clean-notebooks: $(tools)  ## strip the metadata that running a notebook leaves behind
 	$(BIN)/nbdev_clean
 
 readme: $(tools)  ## render README.md from nbs/index.ipynb
