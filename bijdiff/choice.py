@@ -49,7 +49,7 @@ class Choice(NamedTuple):
     min_p: float | None = None
     repetition: float = 1.0  # penalty for tokens that the text already contains; 1: none
     guidance: float = 0.0    # how far to move the logits away from those without the prompt; 0: not at all
-    anneal: bool = False     # start from the unmodified distribution and reach the requested settings at the end
+    anneal: bool = False     # start from temperature 1 without top_k, top_p and min_p, and reach the requested values at the end
 
     def at(self, t: float, vocab_size: int) -> 'Choice':
         """What of it acts in a step that arrives at diffusion time `t` in [0, 1): all, unless it is annealed."""

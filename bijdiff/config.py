@@ -70,7 +70,7 @@ class TrainConfig:
     tied: bool = _option(False, 'tie the output head to the embedding table: fewer weights, and better on little text')
     memory: str | None = _option(None, 'how the backward pass obtains activations: stored, checkpoint or reversible; None: as the preset says')
     kept_layers: int = _option(0, 'last layers whose activations the memory mode reversible keeps, for speed')
-    kept_outputs: int | None = _option(None, 'number of layers before those of which the memory mode reversible keeps only what is small but costly to recompute, attention and the output of the MLP; None: 12')
+    kept_outputs: int | None = _option(None, 'number of layers, before the kept_layers, of which the memory mode reversible keeps only what is small but costly to recompute, attention and the output of the MLP; None: 12')
     branch_dtype: str | None = _option(None, 'arithmetic inside branches: float32 or bfloat16; None: bfloat16 where the hardware supports it')
     compile: bool | None = _option(None, 'compile the branches; None: on a GPU with a C++ compiler beside it')
     graphs: bool | None = _option(None, 'replay steps as CUDA graphs; None: if compiled, on one machine, with at most 32,768 tokens at a time on each GPU')
@@ -240,7 +240,7 @@ def denoiser_config(config: TrainConfig, vocab_size: int, device: torch.device) 
 
 
 def use_graphs(config: TrainConfig, shape: DenoiserConfig, device: torch.device, processes: int = 1) -> bool:
-    """Whether steps are replayed as CUDA graphs. If `processes` on several machines share the run, which was never tested on GPUs, they are only on request. Raises `ValueError` if graphs are requested but impossible."""
+    """Whether steps are replayed as CUDA graphs. If `processes` on several machines share the run, which was never tested on GPUs, graphs are used only on request. Raises `ValueError` if graphs are requested but impossible."""
     can = device.type == 'cuda' and shape.compile and not config.shard and not config.eight_bit
     if config.graphs and not can: raise ValueError(f'graphs True: CUDA graphs need compile on a GPU, and weights that are not spread: here device {device}, compile {shape.compile}, shard {config.shard}: leave graphs unset')
     if config.graphs is not None: return config.graphs
@@ -280,6 +280,6 @@ def settled(config: TrainConfig, began: dict | None = None, processes: int | Non
         try: found = check(replace(filled, **{name: False if name == 'shard' else None for name in names}))
         except ValueError as e: wrong = e
         else:
-            if names: say(f'{", ".join(f"{name} {getattr(filled, name)}" for name in names)}, with which the run began: not available here, left out')
+            if names: say(f'{", ".join(f"{name} {getattr(filled, name)}" for name in names)}, with which the run began: not possible here and now, left out')
             return found
     raise wrong

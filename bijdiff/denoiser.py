@@ -54,7 +54,7 @@ class DenoiserConfig:
     frac_bits: int = 12            # the lattice has step 2**-frac_bits
     memory: str = 'stored'         # or 'checkpoint', 'reversible': how backpropagation obtains activations
     kept_layers: int = 0           # number of last layers whose activations 'reversible' keeps
-    kept_outputs: int = 12         # number of layers before those for which 'reversible' keeps only what is small and expensive to compute: attention, and the output of the MLP
+    kept_outputs: int = 12         # number of layers, before the kept_layers, for which 'reversible' keeps only what is small and expensive to compute: attention, and the output of the MLP
     dropout: float = 0.0           # share of branch outputs dropped in training
     tied: bool = False             # the embedding table also computes the logits, instead of a separate head
     compile: bool = False          # run the branches through torch.compile
@@ -168,7 +168,7 @@ class _Denoiser(nn.Module):
         return self.logits(self.hidden(tokens, t, cond, attention_mask, key, guard))
 
     def separable(self) -> bool:
-        """Whether the last MLP can be called for some positions alone: the classes of model, trunk and last branch are those of this library, the model is not conditioned, and no hook depends on how modules are called."""
+        """Whether the last MLP can be called for some positions alone: model, trunk and last branch are of this library, with no `forward` or `hidden` replaced, the model is not conditioned, and no hook depends on how modules are called."""
         if type(self) not in (BijectiveDenoiser, ResidualDenoiser) or type(self.trunk) not in (Chain, nn.ModuleList) or getattr(self.trunk, 'parts', ()): return False
         if self.config.time_input or self.config.conditions: return False  # for each text its sum of gradients would be in no fixed order
         last = self.trunk[-1]
