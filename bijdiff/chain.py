@@ -54,8 +54,8 @@ class _Tape:
 
 
 def _read_besides_streams(bijection, context):
-    context = [(f'{name} in the context', t) for name in ('cond', 'attention_mask', 'key') if isinstance(t := getattr(context, name), Tensor)]
-    return [*context, *((f'parameter {name}', p) for name, p in bijection.named_parameters())]
+    context = [(f'{name} in the context', t) for name in ('cond', 'attention_mask', 'key', 'place') if isinstance(t := getattr(context, name), Tensor)]
+    return [*context, *((f'parameter {name}', p) for name, p in bijection.named_parameters()), *((f'buffer {name}', b) for name, b in bijection.named_buffers())]
 
 
 def _kernels():
@@ -72,7 +72,7 @@ class _Recompute(torch.autograd.Function):
         kept = [] if tape is not None and position >= tape.helped else None
         y = bijection((x1, x2), replace(context, kept=kept))
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
-        ctx.versions, ctx.kernels = [t._version for _, t in _read_besides_streams(bijection, context)], _kernels()
+        ctx.read, ctx.kernels = [(t, t._version) for _, t in _read_besides_streams(bijection, context)], _kernels()
         if tape is None: ctx.save_for_backward(x1, x2)
         else: ctx.save_for_backward(*(y if position == tape.last else ()), *(kept or ()))
         return y
@@ -82,8 +82,8 @@ class _Recompute(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError('create_graph=True: a recomputing chain has no second derivative; use memory="stored"')
         bijection, tape, cond = ctx.bijection, ctx.tape, ctx.context.cond
-        for (name, t), version in zip(_read_besides_streams(bijection, ctx.context), ctx.versions):
-            if t._version != version:
+        for (name, t), (read, version) in zip(_read_besides_streams(bijection, ctx.context), ctx.read, strict=True):
+            if t is not read or t._version != version:
                 raise RuntimeError(f'{name} of bijection {ctx.position} changed between forward and backward: step the optimizer, and edit contexts, after backward')
         if ctx.kernels != _kernels():
             raise RuntimeError(f'deterministic algorithms, or the kernels allowed for attention, differ between the forward and the backward pass of bijection {ctx.position}: use the same settings for both')

@@ -41,7 +41,7 @@ KINDS = ('bijective', 'residual')
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """The configuration of a denoiser: everything needed to load its weights."""
+    """The configuration of a denoiser: everything needed to load its weights. Values that do not fit raise `ValueError` (`TypeError` for a wrong kind)."""
     vocab_size: int                # V, the number of real tokens; the mask id is V
     block_size: int                # longest sequence, in tokens
     kind: str = 'bijective'        # or 'residual', the twin with an ordinary residual stream
@@ -142,10 +142,12 @@ class _Denoiser(nn.Module):
         """The context of one call: what the branches depend on besides the streams. Takes the arguments of the call, and checks them."""
         c = self.config
         if tokens.shape[1] > c.block_size: raise ValueError(f'{tokens.shape[1]} tokens are longer than the block_size {c.block_size} of the model: pass fewer')
+        if not tokens.numel(): raise ValueError(f'tokens {tuple(tokens.shape)}: expected at least one text of at least one token')
         if guard is None and not (0 <= tokens.min() and tokens.max() <= c.vocab_size):
             raise ValueError(f'token id {tokens.min().item() if tokens.min() < 0 else tokens.max().item()} is outside 0..{c.vocab_size} (the mask): is this the tokenizer of the model?')
         if (t is None) == c.time_input: raise ValueError('this model needs the time t (B,)' if c.time_input else 'this model has no time input: leave t out')
         if (cond is None) != (self.classes is None): raise ValueError(f'this model has {c.conditions} conditions: {"pass cond (B,)" if c.conditions else "leave cond out"}')
+        if guard is None and cond is not None and not (0 <= cond.min() and cond.max() < c.conditions): raise ValueError(f'cond {cond.tolist()[:8]}: expected classes of 0 to {c.conditions - 1}')
         if guard is None and attention_mask is not None and not (sees := (attention_mask[:, :1] if c.causal else attention_mask).any(1)).all():
             raise ValueError(f'attention_mask: text {sees.int().argmin().item()} has {"a first position that sees nothing, in a model that is causal" if c.causal else "no position that may be attended to"}: leave {"the first" if c.causal else "one"} True')
         vector = None

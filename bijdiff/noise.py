@@ -36,7 +36,7 @@ class Polynomial:
     """`alpha(t) = 1 - t**power` (Shi et al. 2024, arXiv:2406.04329); `alpha_prime` is the derivative, `time` the inverse."""
     power: float = 2.0
     def __post_init__(self):
-        if self.power <= 0: raise ValueError(f'power {self.power}: expected more than 0')
+        if not 0 < self.power < math.inf: raise ValueError(f'power {self.power}: expected a finite number above 0')
     def alpha(self, t: Tensor) -> Tensor: return 1 - t**self.power
     def time(self, alpha: Tensor) -> Tensor: return (1 - alpha)**(1 / self.power)
     def alpha_prime(self, t: Tensor) -> Tensor: return -self.power * t**(self.power - 1)
@@ -102,7 +102,7 @@ class _Process:
     def posterior(self, noisy: Tensor, p: Tensor, s: Tensor, t: Tensor) -> Tensor:
         """`q(x_s | x_t, x_0 ~ p)`, probabilities `(..., V + 1)` with the mask last, for s < t.
 
-        `noisy` (...,): tokens at time `t` (...,); `p` (..., V): the predicted distribution of the clean token."""
+        `noisy` (...,): tokens at time `t` (...,), such as the process makes (under `Uniform`, never the mask); `p` (..., V): the predicted distribution of the clean token."""
         vocab_size = p.shape[-1]
         state = torch.arange(vocab_size + 1, device=p.device)
         pi = torch.where(state == vocab_size, 1 - self.uniform_share, self.uniform_share / vocab_size).to(p)

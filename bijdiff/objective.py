@@ -79,7 +79,7 @@ def _masked(tokens, n, weight, u, process, vocab_size) -> TrainingBatch:
 def training_batch(tokens: Tensor, epoch: Tensor, rank: Tensor, process, seed: int, vocab_size: int, t_min: float = 1e-3, time_power: float = 1.0, cond: Tensor | None = None) -> TrainingBatch:
     """Corrupt clean `tokens` `(B, L)` int64 (on the CPU); `epoch` and `rank` (B,) int64 say which examples of the run these are, `cond` (B,) int64 the class of each, for a model with conditions.
 
-    The loss of the batch estimates the integral over `[t_min, 1]`. Times follow from uniform numbers to the power `time_power`, and are weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at the time."""
+    The loss of the batch estimates the integral of the bound over `[t_min, 1]`. Times follow from uniform numbers to the power `time_power`, and are weighted by the inverse of their density. Under absorbing noise the number of masks is the one that the schedule expects at the time, rounded up; so each time stands for the next larger whole number of masks, and only with `t_min` 0 does the loss estimate the bound itself."""
     b, l = tokens.shape
     v = torch.frac(uniform(seed, _TIME, epoch) + rank.double() * _PHI)
     t, slope = t_min + (1 - t_min) * v**time_power, (1 - t_min) * time_power * v**(time_power - 1)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .optim import Ema, Optimizers, clip_factor, orthogonalize
+
+_gather_into = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor  # the older name is deprecated from torch 2.13 on, and so is the one below
+_LEAVE_BUFFERS = {'forward_sync_buffers' if 'forward_sync_buffers' in signature(nn.parallel.DistributedDataParallel).parameters else 'broadcast_buffers': False}
 
 # %% ../nbs/14b_parallel.ipynb #a080cd07
 def _group_aside():
@@ -86,7 +90,7 @@ class World:
     def shared(self, module: nn.Module, find_unused_parameters: bool = False, bucket_mb: float = 25) -> nn.Module:
         """`module`, whose backward passes average the gradients over all processes while they are still computing, `bucket_mb` MiB at a time."""
         if self.size == 1: return module
-        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=find_unused_parameters, bucket_cap_mb=bucket_mb, gradient_as_bucket_view=True, **_LEAVE_BUFFERS)
 
     def average(self, tensors: list[Tensor], meanwhile: bool = False, keepers: list[int | None] | None = None, largest: list[Tensor] = ()) -> list:
         """Replace `tensors` (on the device, of the same shapes in every process) by their means over the processes, and those in `largest` by the largest of each element: all in one go, without waiting.
@@ -147,7 +151,7 @@ class Divided:
         own = orthogonalize(x, steps, dtype) if len(x) else x.to(dtype)
         if len(own) < share: own = torch.cat((own, own.new_zeros(share - len(own), *own.shape[1:])))
         whole = own.new_empty(self.world.size * share, *own.shape[1:])
-        telling = dist.all_gather_into_tensor(whole, own, async_op=True)
+        telling = _gather_into(whole, own, async_op=True)
 
         def told():
             telling.wait()
