@@ -41,7 +41,7 @@ KINDS = ('bijective', 'residual')
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """The configuration of a denoiser: everything needed to load its weights. Values that do not fit raise `ValueError` (`TypeError` for a wrong kind)."""
+    """The configuration of a denoiser: everything needed to load its weights. Values that do not fit raise `ValueError`."""
     vocab_size: int                # V, the number of real tokens; the mask id is V
     block_size: int                # longest sequence, in tokens
     kind: str = 'bijective'        # or 'residual', the twin with an ordinary residual stream
