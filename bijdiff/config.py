@@ -167,9 +167,9 @@ RANGES = {**{name: (1, float('inf')) for name in ('words', 'layers', 'width', 'h
 
 
 def flag(value: bool | str) -> bool:
-    """A yes or no as papermill hands it over: a bool, or `true` or `false` as text. Raises `ValueError`."""
+    """A yes or no as papermill hands it over: a bool, 1 or 0, or as text `true` or `false`, `yes` or `no`. Raises `ValueError`."""
     if isinstance(value, bool): return value
-    try: return {'true': True, 'false': False}[str(value).lower()]
+    try: return {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}[str(value).lower()]
     except KeyError: raise ValueError(f'{value!r}: expected true or false') from None
 
 

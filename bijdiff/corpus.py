@@ -337,6 +337,7 @@ def load_corpus(name: str | Path, *, block_size: int, tokenizer: str | Tokenizer
         tokens = {'train': tokens or GRAMMARS[name]['tokens'], 'valid': 2**17, 'test': 2**17}
         key, write = _digest((_FORMAT, grammar.fingerprint(), tokens)), partial(_write_grammar, grammar, tokenizer, tokens)
     else:
+        if isinstance(tokenizer, str) and not tokenizer_size(tokenizer): tokenizer = get_tokenizer(tokenizer)  # it is not made from text, which may take long to read
         source = {s: _Stream(documents) for s, documents in _source(name, column, documents, folder).items()}
         if not any(source['train']): raise ValueError(f'corpus {name!r} holds no text to learn from: add text')
         text = {s: _digest(stream) for s, stream in source.items()}

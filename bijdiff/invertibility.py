@@ -135,7 +135,11 @@ def check_invertibility(model: BijectiveDenoiser, tokens: Tensor | None = None, 
 def check_bijection(bijection: Bijection, streams: Streams, context: Context | None = None, seed: int = 0) -> InvertibilityReport:
     """As `check_invertibility`, for a chain or any other bijection, such as your own: both round trips of `streams`, each `(B, L, D)`, which must lie on the lattice if the bijection has one.
 
-    Gradients of a random linear function of the outputs, with respect to the parameters and both streams, are compared between `stored` and `checkpoint`, and also `reversible` if every bijection claims to be `exact`."""
+    Gradients of a random linear function of the outputs, with respect to the parameters and both streams, are compared between `stored` and `checkpoint`, and also `reversible` if every bijection claims to be `exact`. Such a test can refute the claim to be exact, but not prove it.
+
+    Raises `ValueError` for streams that are no pair, and where a bijection that claims to be exact is not, on streams off the lattice; `TypeError` for what is no bijection."""
+    if not isinstance(bijection, Bijection): raise TypeError(f'{type(bijection).__name__}: expected a Bijection, a subclass with `forward`, `inverse` and `exact`')
+    if not isinstance(streams, (tuple, list)) or len(streams) != 2 or not all(isinstance(x, Tensor) and x.ndim == 3 for x in streams): raise ValueError('streams: expected a pair of tensors (B, L, D)')
     bijections = list(bijection) if isinstance(bijection, Chain) else [bijection]
     chain, g = Chain(bijections), torch.Generator().manual_seed(seed)
     weights = [torch.randn(x.shape, generator=g).to(x) for x in streams]
@@ -146,6 +150,8 @@ def check_bijection(bijection: Bijection, streams: Streams, context: Context | N
         total = sum((w * y).sum() for w, y in zip(weights, Chain(bijections, memory)(leaves, context)))
         found[memory] = dict(zip(names, torch.autograd.grad(total, [*(p for p in chain.parameters() if p.requires_grad), *leaves], materialize_grads=True)))
     report.compare(found)
+    if report.verdict == 'inexact' and chain.exact:
+        for i, x in enumerate(streams): (chain.lattice or Lattice()).check(x, f'the inverse gives other bits, and stream {i + 1}')
     return report
 
 # %% ../nbs/10_invertibility.ipynb #1041214a

@@ -33,7 +33,7 @@ def _given(flag: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _parameters(args) -> dict[str, str]: return _given('-p', [*([('run', args.run)] if args.run else []), *args.parameters])
+def _parameters(args) -> dict[str, str]: return _given('-p', [*([('run', args.run)] if args.run is not None else []), *args.parameters])
 
 
 def _train(args):
@@ -59,7 +59,7 @@ def _sweep(args):
     table, failed = run_sweep(args.run, grid, _given('-p', args.parameters), args.at_once)
     if len(table): print(table.to_string())
     _print_means(table, grid)
-    if failed: raise NotebookError(f'{len(failed)} of {len(failed) + len(table)} runs failed: ' + '; '.join(f'{name}: {reason}' for name, reason in failed.items()))
+    if failed: raise NotebookError(f'{len(failed)} of {len({*failed, *table.index})} runs failed: ' + '; '.join(f'{name}: {reason}' for name, reason in failed.items()))
 
 
 def _load(args):
@@ -71,6 +71,7 @@ def _load(args):
 def _sample(args):
     from bijdiff.orders import Remask
     from bijdiff.sampler import sample
+    if args.guidance and args.prompt is None: raise ValueError(f'--guidance {args.guidance}: it leads away from what the model would say without the prompt: give a --prompt')
     trace = sample(_load(args), batch_size=args.batch, length=args.length, steps=args.steps, sampler=args.sampler, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
                    min_p=args.min_p, repetition=args.repetition, guidance=args.guidance, anneal=args.anneal, remask=args.remask and Remask(args.remask, args.remask_rate), block=args.block, prompt=args.prompt, seed=args.seed, progress=True)
     print(f'\n{"-" * 40}\n'.join(trace.text))
@@ -104,7 +105,7 @@ def _evaluate(args):
     else:  # that of the run, whose folder is at or above the checkpoint
         run = next((folder for folder in (place, *place.parents) if (folder / 'checkpoints').is_dir() and (folder / 'config.json').exists()), None)
         if run is None: raise ValueError(f'{args.model} does not say what it was trained on: pass --corpus')
-        config = json.loads((run / 'config.json').read_text())
+        config = RunFolder(run).config()
         corpus = load_corpus(config['corpus'], block_size=config['block_size'], tokenizer=config['tokenizer'], words=config['words'], seed=config['seed'])
     judge = args.judge and _judge(args.judge)
     found = evaluate(model, corpus, split=args.split, draws=args.draws, samples=args.samples, steps=args.steps, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, orders=args.orders, sliding=args.sliding, calibrated=args.calibrated, novelty=args.novelty, judge=judge, seed=args.seed, progress=not args.json)
@@ -135,7 +136,9 @@ def _runs(args):
 def _compare(args):
     waiting = [run for run in args.runs if not (find_model(run) / 'summary.json').exists()]
     done = [run for run in args.runs if run not in waiting] or args.runs
-    if args.csv: return print(compare_runs(done, whole=True).to_csv(), end='')
+    if args.csv:
+        for run in waiting: print(f'{run} is {RunFolder(find_model(run)).status}: it has no summary', file=sys.stderr)
+        return print(compare_runs(done, whole=True).to_csv(), end='')
     table, options = compare_runs(done).dropna(axis=1, how='all'), {name for run in args.runs for name in RunFolder(find_model(run)).config()}
     same = [name for name in table if len(table) > 1 and table[name].map(repr).nunique() == 1]
     apart = table.drop(columns=same)
@@ -145,6 +148,7 @@ def _compare(args):
         print(best_first[[c for c in apart if c in options] + [c for c in MEASURES if c in apart]].to_string())
     if same: print('\n' + textwrap.fill(f'the same in all: {", ".join(f"{name} {table[name].iloc[0]}" for name in same)}', 160))
     _print_means(apart, options)
+    if texts := [name for name in ('corpus', 'words', 'tokenizer', 'corpus_entropy') if name in apart and name in options]: print(f'\nthese runs differ in {" and ".join(texts)}: nats per token of different texts or tokenizers cannot be compared')
     for run in waiting: print(f'{run} is {RunFolder(find_model(run)).status}: it has no summary')
 
 
@@ -182,7 +186,9 @@ def _plan(args):
     expect(float, 0.001, 1e6, optional=True, **{'--gib': args.gib, '--tflops': args.tflops})
     expect(float, 0, 8, optional=True, **{'--time-power': args.time_power})
     expect(int, 1, optional=True, **{'--vocab': args.vocab})
-    given = _given('-p', args.parameters)
+    given, usual = _given('-p', args.parameters), vars(parser().parse_args(['plan']))
+    for name, key in ((name, dict(batch_size='batch', block_size='block').get(name, name)) for name in given):
+        if key in usual and getattr(args, key) != usual[key]: raise ValueError(f'{name} is given twice, by --{key.replace("_", "-")} and by -p: leave one of them out')
     flags = {k: getattr(args, k) for k in ('preset', 'denoiser', 'layers', 'width', 'heads', 'tied', 'memory', 'kept_layers', 'kept_outputs', 'steps', 'gpus', 'shard', 'optimizer', 'accumulation', 'compact', 'eight_bit', 'bf16_weights')}
     dtype = args.branch_dtype or ('bfloat16' if args.gpu or args.tflops else fast_dtype(pick_device(None)))
     run = TrainConfig.from_dict({**flags, 'batch_size': args.batch, 'block_size': args.block, 'branch_dtype': dtype, 'compile': not args.eager, **given}).filled()

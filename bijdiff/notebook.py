@@ -13,8 +13,10 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from configparser import ConfigParser, Error
 from pathlib import Path
+from threading import Timer
 
 from .folder import project_root
 from .run import endings
@@ -102,23 +104,59 @@ def _kernel(folder: str):
     return manager
 
 
+class _Log:
+    "`file`, a log: of a line that is drawn again and again, as bars are, the last state is written when the line ends, and before that every half minute."
+    def __init__(self, file): self.file, self.line, self.since = file, '', time.monotonic()
+
+    def write(self, text: str):
+        *whole, self.line = (self.line + text).split('\n')
+        shown = lambda line: next((part for part in reversed(line.split('\r')) if part.strip()), '').rstrip()
+        for line in whole: self.file.write((shown(line) if '\r' in line else line) + '\n')
+        self.line = '\r'.join(self.line.split('\r')[-2:])  # a bar may have been cleared since it was drawn
+        now = time.monotonic()
+        if whole: self.since = now
+        elif '\r' in self.line and now - self.since > 30:
+            self.file.write(shown(self.line) + '\n')
+            self.since = now
+
+    def flush(self): self.file.flush()
+
+    def close(self):
+        if self.line.strip(): self.write('\n')
+        self.flush()
+
+
 def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | None = None, *, cwd: str | Path | None = None):
     """Run `notebook` with `parameters` (names to values) through papermill and keep the executed copy at `output`, whose folder is created.
 
-    What it prints is passed on live. `cwd`: the kernel's folder, default the project root. Raises `NotebookError` if a cell fails,
+    What it prints is passed on live; where that is no terminal, bars are lines, at most one every half minute. `cwd`: the kernel's folder, default the project root. Raises `NotebookError` if a cell fails,
     `KeyboardInterrupt` if it was stopped by Ctrl-C, and `SystemExit` by SIGTERM or SIGHUP."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='bijdiff-') as folder:
-        kernel, asked = _kernel(folder), []
+        kernel, asked, working = _kernel(folder), [], []  # `working`: since when a cell has been at work
+        files = [file if file.isatty() else _Log(file) for file in (sys.stdout, sys.stderr)]
+
+        def end(**_):
+            if asked: raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
+
+        def begins(**_):
+            end()
+            working.append(time.monotonic())
+
+        def tell():
+            if working and kernel.has_kernel: os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
 
         def interrupt(number, _frame):
             if asked: raise KeyboardInterrupt
             asked.append(number)
+            if not working: end()
             print('\nstopping, after the step if one is under way; once more to stop at once, without a checkpoint', file=sys.stderr, flush=True)
-            os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
+            timer = Timer(max(0, working[0] + 1 - time.monotonic()), tell)  # the kernel may not have begun a cell that it was just given
+            timer.daemon = True
+            timer.start()
 
         handlers = {n: signal.signal(n, interrupt) for n in endings()}
         try:
@@ -126,7 +164,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
-                                        progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr)
+                                        progress_bar=False, stdout_file=files[0], stderr_file=files[1], on_cell_execute=begins, on_cell_executed=lambda **_: working.clear())
         except papermill.PapermillExecutionError as e:
             if e.ename == 'KeyboardInterrupt':
                 if asked and asked[0] != signal.SIGINT: raise SystemExit(128 + asked[0]) from None
@@ -134,5 +172,7 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             raise NotebookError(f'{e.ename}: {e.evalue}'.strip().splitlines()[0].rstrip(': ')) from None
         except DeadKernelError: raise NotebookError(f'the kernel of {Path(notebook).name} died; if the system ran out of memory, use a smaller batch or memory=reversible') from None
         finally:
+            for file in files:
+                if isinstance(file, _Log): file.close()
             if kernel.has_kernel: kernel.shutdown_kernel(now=True)
             for number, handler in handlers.items(): signal.signal(number, handler)

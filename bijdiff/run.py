@@ -25,10 +25,10 @@ from .folder import project_root, write_atomic, write_json
 def resolve_run(run: str | None = None, output_path: str | Path | None = None, root: str | Path | None = None, label: str = 'run') -> Path:
     """The folder `outputs/RUN` of a run, under the project root `root` (default: found from the current folder).
 
-    RUN is `run` if given; else the folder of `output_path`, the notebook that papermill is writing, if that lies in `outputs/RUN/`; else a new name such
+    RUN is `run` if given; else the folder of `output_path`, the notebook that papermill is writing, if that lies in `outputs/RUN/`, without `root` also of another project; else a new name such
     as `20261123-143015-tiny`, ending in `label`. Raises `ValueError` for a name that is not a plain folder name."""
     outputs = Path(root or project_root()) / 'outputs'
-    if run:
+    if run is not None:
         if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.+=-]*', run):
             raise ValueError(f'run {run!r}: expected the name of a folder under outputs/, of letters, digits and _ . + = -')
         return outputs / run
@@ -36,6 +36,7 @@ def resolve_run(run: str | None = None, output_path: str | Path | None = None, r
         folder, here = Path(output_path).resolve().parent, Path.cwd()
         if folder.parent == outputs.resolve(): return folder
         if (here.parent.name, here.name) == ('outputs', folder.name): return here  # JupyterLab runs a notebook in its own folder
+        if root is None and folder.parent.name == 'outputs': return folder  # of another project
     stamp = f'{datetime.now():%Y%m%d-%H%M%S}-{label}'
     names = [stamp, *(f'{stamp}-{n}' for n in range(2, 1000))]
     return next(outputs / name for name in names if not (outputs / name).exists())
@@ -157,7 +158,7 @@ class RunFolder:
         path = self.path / 'metrics.jsonl'
         if not path.exists(): return []
         lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
-        try: return [json.loads(line) for line in lines[:-1]]  # a whole record ends its line
+        try: return [_object(line) for line in lines[:-1]]  # a whole record ends its line
         except ValueError as e: raise ValueError(f'{path} is damaged ({e}): restore it, or delete the lines that are no JSON objects') from None
 
     def metrics(self) -> 'pandas.DataFrame':
@@ -191,6 +192,11 @@ def endings() -> list[int]:
 def _finite(record: dict) -> dict: return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in record.items()}
 
 
-def _read_json(path: Path):
-    try: return json.loads(path.read_text(encoding='utf-8'))
+def _object(text: str) -> dict:
+    if not isinstance(value := json.loads(text), dict): raise ValueError(f'{value!r} is no JSON object')
+    return value
+
+
+def _read_json(path: Path) -> dict:
+    try: return _object(path.read_text(encoding='utf-8'))
     except ValueError as e: raise ValueError(f'{path} is damaged ({e}): restore it, or delete the folder {path.parent}') from None

@@ -336,6 +336,7 @@ class _Run:
         yield (step := Step(0, steps, 1.0, tokens, *nothing, 0, ~free, vocab_size, model.tokenizer))
         for number in (bar := tqdm(itertools.count(1), 'denoising', steps, disable=not self.progress, leave=False, delay=2)):
             tokens = step.tokens.clone()
+            if tokens.shape != before.shape or tokens.dtype != before.dtype: raise ValueError(f'step {number - 1}: tokens {tuple(tokens.shape)} {tokens.dtype} were put into it: expected {tuple(before.shape)} {before.dtype}, as they were')
             masked, edited = tokens == vocab_size, tokens != before
             if order.one_by_one and most == math.inf and (last := number - 1 + int(masked.sum(1).max())) > steps:  # masks were put in
                 steps = bar.total = last

@@ -39,19 +39,23 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
     folder.compare(config.filled(began).to_dict(), FREE)
     if not folder.done: settled(config, began)
     if folder.status == 'running': raise ValueError(f'run {folder.name!r} is at work in another process: wait, or choose another name')
-    if folder.done: print(f'run {folder.name!r} is done: {folder.path}')
+    if folder.done:
+        folder.summary()  # raises if it cannot be read
+        print(f'run {folder.name!r} is done: {folder.path}')
     else:
         new = not parameters.get('run') or not folder.path.exists()
         while not parameters.get('run'):  # the name is ours when the folder is
             try: folder.path.mkdir(parents=True)
             except FileExistsError: folder = RunFolder(resolve_run(label=config.preset))
             else: break
+        if not began: print(f'new run {folder.name!r}: {folder.path}', flush=True)
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
-        except NotebookError as e:
+        except BaseException as e:
             if new:
-                with suppress(BlockingIOError), folder.lock():  # of whoever is at work there the folder is not ours
+                with suppress(BlockingIOError, OSError), folder.lock():  # of whoever is at work there the folder is not ours
                     if not folder.config(): shutil.rmtree(folder.path)  # nothing began
-            folder.fail(str(e))
+            if isinstance(e, NotebookError): folder.fail(str(e))
+            elif not folder.path.exists(): print('the run had not begun: nothing of it is left', file=sys.stderr)
             raise
     return folder.path
 
@@ -112,7 +116,8 @@ def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[st
                 said.seek(0)
                 lines = re.split(r'[\r\n]+', said.read().decode(errors='replace'))
                 if process.returncode:
-                    failed[name] = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
+                    last = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
+                    failed[name] = last if process.returncode > 0 else f'killed by {signal.Signals(-process.returncode).name}, perhaps by the system for lack of memory'
                     print(f'{name} failed: {failed[name]}', flush=True)
                 else: print(f'{name}, {_span(time.monotonic() - since)}: {result(name)}', flush=True)
                 free.append(place)
@@ -170,14 +175,16 @@ def run_sweep(name: str, grid: dict[str, list[str]], parameters: dict[str, str] 
     return table[[c for c in (*grid, *MEASURES) if c in table]], failed
 
 
-def compare_runs(runs: list[str], whole: bool = False) -> 'pandas.DataFrame':
+def compare_runs(runs: list[str | Path], whole: bool = False) -> 'pandas.DataFrame':
     """A table of `runs` (names or paths), one row each: the options in which they differ (with `whole`, all options), and their summaries. A row is named after the folder of its run if only one run has that name, else as the run was given. Raises `FileNotFoundError` for a run that is not done."""
     import pandas as pd
-    summaries, options, names = {}, {}, [Path(run).name for run in runs]
+    if isinstance(runs, (str, Path)): raise ValueError(f'runs {str(runs)!r}: expected a list of runs')
+    runs, summaries, options = list(map(str, runs)), {}, {}
+    names = [Path(run).name for run in runs]
     for run, name in zip(runs, names):
         path, key = find_model(run), name if names.count(name) == 1 else run
         if not (path / 'summary.json').exists(): raise FileNotFoundError(f'{run} has no summary.json: it is not done, or no run at all')
-        summaries[key], options[key] = json.loads((path / 'summary.json').read_text()), RunFolder(path).config()
+        summaries[key], options[key] = RunFolder(path).summary(), RunFolder(path).config()
     summaries, options = (pd.DataFrame(list(rows.values()), list(rows)).drop(columns='run', errors='ignore') for rows in (summaries, options))
     for name in set(summaries) & set(options): summaries[name] = summaries[name].where(summaries[name].notna(), options[name])  # a setting that had nothing to measure
     apart = [name for name in options if name not in summaries and (whole or options[name].map(repr).nunique() > 1)]
@@ -202,23 +209,25 @@ def over_seeds(table: 'pandas.DataFrame', options: Iterable[str]) -> 'pandas.Dat
 def _found_runs(outputs: Path) -> list[dict]:
     "What `list_runs` tells, as a dict for each run."
     found = []
-    for path in sorted((p.parent for p in outputs.glob('*/config.json')), key=lambda p: (p / 'config.json').stat().st_mtime):
+    for path in (p.parent for p in outputs.glob('*/config.json')):
         folder, last, config, result = RunFolder(path), {}, {}, {}
         try:
+            since = (path / 'config.json').stat().st_mtime
             for record in folder.records(): last |= record
             config, status = folder.config(), folder.status
             if status == 'done': result = folder.summary()
         except ValueError: status = 'damaged'
+        except FileNotFoundError: continue  # it is being deleted
         step, steps, rate, left = last.get('step'), config.get('steps') or result.get('steps'), last.get('tokens_per_second'), None
         if status == 'running' and rate and step and steps: left = (steps - step) * (config.get('batch_size') or 0) * (config.get('block_size') or 0) / rate
-        found.append(dict(run=path.name, status=status, preset=config.get('preset'), corpus=config.get('corpus'), step=step, steps=steps, seconds_left=left, loss=last.get('loss'), nelbo=result.get('nelbo', last.get('nelbo'))))
-    return found
+        found.append((since, dict(run=path.name, status=status, preset=config.get('preset'), corpus=config.get('corpus'), step=step, steps=steps, seconds_left=left, loss=last.get('loss'), nelbo=result.get('nelbo', last.get('nelbo')))))
+    return [run for _, run in sorted(found, key=lambda pair: pair[0])]
 
 
-def list_runs(outputs: Path) -> 'pandas.DataFrame':
-    """The runs below the folder `outputs`, oldest first: `status` (running, interrupted, failed, done, or damaged where a file cannot be read), `preset`, `corpus`, `step` of `steps`, for running ones `seconds_left` of training at the last speed, the last training `loss`, and `nelbo` (nats per token), on some of the validation text, or on all of it once the run is done."""
+def list_runs(outputs: str | Path | None = None) -> 'pandas.DataFrame':
+    """The runs below the folder `outputs`, by default that of the project, oldest first: `status` (running, interrupted, failed, done, or damaged where a file cannot be read), `preset`, `corpus`, `step` of `steps`, for running ones `seconds_left` of training at the last speed, the last training `loss`, and `nelbo` (nats per token), on some of the validation text, or on all of it once the run is done."""
     import pandas as pd
-    return pd.DataFrame(_found_runs(outputs), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'seconds_left', 'loss', 'nelbo']).set_index('run')
+    return pd.DataFrame(_found_runs(Path(outputs or project_root() / 'outputs')), columns=['run', 'status', 'preset', 'corpus', 'step', 'steps', 'seconds_left', 'loss', 'nelbo']).set_index('run')
 
 
 def find_model(name: str) -> Path:

@@ -10,12 +10,14 @@ __all__ = ['KINDS', 'Tokenizer', 'byte_tokenizer', 'dictionary_tokenizer', 'trai
 import hashlib
 import json
 import re
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from threading import Timer
 
 import huggingface_hub.constants
 import tokenizers
@@ -186,7 +188,15 @@ def get_tokenizer(spec: 'str | Tokenizer', texts: Iterable[str] | None = None, c
         if texts is None: raise ValueError(f'tokenizer {spec!r} is made from text, and none was given: pass texts')
         for text in texts: digest.update(hashlib.sha256(text.encode('utf-8', 'surrogatepass')).digest())
         folder = cache_folder(cache) / 'tokenizers' / f'{kind}-{size}-{_FORMAT}-{tokenizers.__version__}-{digest.hexdigest()[:24]}'
-        return Tokenizer.load(build_once(folder, lambda aside: train_tokenizer(kind, texts, size).save(aside)))
+
+        def build(aside):
+            late = Timer(2, print, (f'making a tokenizer of {size:,} tokens from the text ...',), dict(file=sys.stderr, flush=True))
+            late.daemon = True
+            late.start()
+            try: train_tokenizer(kind, texts, size).save(aside)
+            finally: late.cancel()
+
+        return Tokenizer.load(build_once(folder, build))
     if Path(spec).exists(): return Tokenizer.load(spec)
     offline = hub_offline()
     try: return Tokenizer.load(huggingface_hub.hf_hub_download(str(spec), 'tokenizer.json', local_files_only=offline))

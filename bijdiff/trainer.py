@@ -292,6 +292,8 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
             if any(watched) and judges:
+                bar.set_postfix_str(f'step {step}, looking at it')
+                since = time.time()
                 with clock.paused():
                     if take_step.recordings and judging_bytes(shape) > room(device): take_step.forget()
                     with averaged() as judged:
@@ -300,6 +302,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                             trace = _sample(judged, config, 4)
                             _keep_samples(folder, f'step-{step}', trace)
                 del judged  # which may be whole, on a GPU that has parts
+                if progress: bar.start_t, bar.last_print_t = (t + time.time() - since for t in (bar.start_t, bar.last_print_t))  # the time left is that of training
                 if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr, blocks=min(config.eval_blocks, len(corpus.valid)), draws=1)
                 if drawn: report('samples', distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, vocab_size))
             stop = max(world.gather(asked[0] if asked else 0))
