@@ -8,6 +8,7 @@ __all__ = ['MEMORY', 'random_bits', 'uniform', 'Chain']
 # %% ../nbs/02_chain.ipynb #c4fd6eb0
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +71,10 @@ class _Recompute(torch.autograd.Function):
     @staticmethod
     def forward(ctx, bijection, context, tape, position, x1, x2, cond, *params):
         kept = [] if tape is not None and position >= tape.helped else None
+        read = [(t, t._version) for _, t in _read_besides_streams(bijection, context)]
         y = bijection((x1, x2), replace(context, kept=kept))
         ctx.bijection, ctx.context, ctx.tape, ctx.position = bijection, context, tape, position
-        ctx.read, ctx.kernels = [(t, t._version) for _, t in _read_besides_streams(bijection, context)], _kernels()
+        ctx.read, ctx.kernels = [(t, version if t._version == version else None) for t, version in read], _kernels()  # None: the pass writes it itself, as statistics of batches are
         if tape is None: ctx.save_for_backward(x1, x2)
         else: ctx.save_for_backward(*(y if position == tape.last else ()), *(kept or ()))
         return y
@@ -82,9 +84,9 @@ class _Recompute(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError('create_graph=True: a recomputing chain has no second derivative; use memory="stored"')
         bijection, tape, cond = ctx.bijection, ctx.tape, ctx.context.cond
-        for (name, t), (read, version) in zip(_read_besides_streams(bijection, ctx.context), ctx.read, strict=True):
-            if t is not read or t._version != version:
-                raise RuntimeError(f'{name} of bijection {ctx.position} changed between forward and backward: step the optimizer, and edit contexts, after backward')
+        for now, before in zip_longest(_read_besides_streams(bijection, ctx.context), ctx.read):
+            if now is None or before is None or now[1] is not before[0] or before[1] not in (None, now[1]._version):
+                raise RuntimeError(f'{"a tensor" if now is None else now[0]} of bijection {ctx.position} changed between forward and backward: step the optimizer, and edit contexts, after backward')
         if ctx.kernels != _kernels():
             raise RuntimeError(f'deterministic algorithms, or the kernels allowed for attention, differ between the forward and the backward pass of bijection {ctx.position}: use the same settings for both')
         if cond is not None: cond = cond.detach().requires_grad_()

@@ -148,7 +148,7 @@ def _compare(args):
         print(best_first[[c for c in apart if c in options] + [c for c in MEASURES if c in apart]].to_string())
     if same: print('\n' + textwrap.fill(f'the same in all: {", ".join(f"{name} {table[name].iloc[0]}" for name in same)}', 160))
     _print_means(apart, options)
-    if texts := [name for name in ('corpus', 'words', 'tokenizer', 'corpus_entropy') if name in apart and name in options]: print(f'\nthese runs differ in {" and ".join(texts)}: nats per token of different texts or tokenizers cannot be compared')
+    if texts := [name for name in ('corpus', 'words', 'tokenizer') if name in apart and name in options]: print(f'\nthese runs differ in {" and ".join(texts)}: nats per token of different texts or tokenizers cannot be compared')
     for run in waiting: print(f'{run} is {RunFolder(find_model(run)).status}: it has no summary')
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from configparser import ConfigParser, Error
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
@@ -105,24 +106,32 @@ def _kernel(folder: str):
 
 
 class _Log:
-    "`file`, a log: of a line that is drawn again and again, as bars are, the last state is written when the line ends, and before that every half minute."
+    "`file`, a log. Of a line that is drawn again and again, as bars are, it gets the last state when the line ends, and before that every half minute."
     def __init__(self, file): self.file, self.line, self.since = file, '', time.monotonic()
 
     def write(self, text: str):
-        *whole, self.line = (self.line + text).split('\n')
-        shown = lambda line: next((part for part in reversed(line.split('\r')) if part.strip()), '').rstrip()
-        for line in whole: self.file.write((shown(line) if '\r' in line else line) + '\n')
-        self.line = '\r'.join(self.line.split('\r')[-2:])  # a bar may have been cleared since it was drawn
-        now = time.monotonic()
-        if whole: self.since = now
-        elif '\r' in self.line and now - self.since > 30:
-            self.file.write(shown(self.line) + '\n')
-            self.since = now
+        while text:
+            if self.line:
+                part, end, text = text.partition('\n')
+                self.line = '\r'.join((self.line + part).split('\r')[-3:])  # a bar may have been cleared since it was drawn
+                if end: self._end()
+            else:
+                plain, self.line, text = text.partition('\r')
+                self.file.write(plain)
+        if self.line and time.monotonic() - self.since > 30: self._show()
+
+    def _show(self):
+        if state := next((part for part in reversed(self.line.split('\r')) if part.strip()), ''): self.file.write(state.rstrip() + '\n')
+        self.since = time.monotonic()
+
+    def _end(self):
+        self._show()
+        self.line = ''
 
     def flush(self): self.file.flush()
 
     def close(self):
-        if self.line.strip(): self.write('\n')
+        if self.line: self._end()
         self.flush()
 
 
@@ -136,8 +145,9 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='bijdiff-') as folder:
-        kernel, asked, working = _kernel(folder), [], []  # `working`: since when a cell has been at work
-        files = [file if file.isatty() else _Log(file) for file in (sys.stdout, sys.stderr)]
+        kernel, asked, working, told = _kernel(folder), [], [], []  # `working`: since when a cell has been at work; `told`: it has been asked to stop
+        live = lambda file: getattr(file, 'isatty', bool)() or type(file).__module__.startswith('ipykernel')
+        files = [file if live(file) else _Log(file) for file in (sys.stdout, sys.stderr)]
 
         def end(**_):
             if asked: raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
@@ -146,8 +156,14 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             end()
             working.append(time.monotonic())
 
+        def ended(execute_reply, **_):
+            working.clear()
+            if told and execute_reply['content']['status'] == 'ok': asked.clear(), told.clear()  # it was done before it could stop
+
         def tell():
-            if working and kernel.has_kernel: os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
+            if not (working and kernel.has_kernel): return
+            told.append(True)
+            os.kill(kernel.provisioner.pid, signal.SIGINT)  # the kernel alone, not the loader processes that it may have
 
         def interrupt(number, _frame):
             if asked: raise KeyboardInterrupt
@@ -164,7 +180,8 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             kernel.start_kernel(cwd=str(cwd or project_root()), env={'TQDM_NROWS': '20', **os.environ})
             plain = lambda path: str(path).replace('{', '{{').replace('}', '}}')  # papermill would fill in braces
             papermill.execute_notebook(plain(notebook), plain(output), dict(parameters or {}), km=kernel, coalesce_streams=True,  # else each move of a bar would be an output of its own
-                                        progress_bar=False, stdout_file=files[0], stderr_file=files[1], on_cell_execute=begins, on_cell_executed=lambda **_: working.clear())
+                                        progress_bar=False, stdout_file=files[0], stderr_file=files[1], on_cell_execute=begins, on_cell_executed=ended)
+            end()
         except papermill.PapermillExecutionError as e:
             if e.ename == 'KeyboardInterrupt':
                 if asked and asked[0] != signal.SIGINT: raise SystemExit(128 + asked[0]) from None
@@ -172,7 +189,8 @@ def run_notebook(notebook: str | Path, output: str | Path, parameters: dict | No
             raise NotebookError(f'{e.ename}: {e.evalue}'.strip().splitlines()[0].rstrip(': ')) from None
         except DeadKernelError: raise NotebookError(f'the kernel of {Path(notebook).name} died; if the system ran out of memory, use a smaller batch or memory=reversible') from None
         finally:
-            for file in files:
-                if isinstance(file, _Log): file.close()
             if kernel.has_kernel: kernel.shutdown_kernel(now=True)
             for number, handler in handlers.items(): signal.signal(number, handler)
+            for file in files:
+                with suppress(OSError, ValueError):  # of a pipe that nobody reads any more
+                    if isinstance(file, _Log): file.close()

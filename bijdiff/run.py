@@ -36,7 +36,7 @@ def resolve_run(run: str | None = None, output_path: str | Path | None = None, r
         folder, here = Path(output_path).resolve().parent, Path.cwd()
         if folder.parent == outputs.resolve(): return folder
         if (here.parent.name, here.name) == ('outputs', folder.name): return here  # JupyterLab runs a notebook in its own folder
-        if root is None and folder.parent.name == 'outputs': return folder  # of another project
+        if root is None and folder.parent.name == 'outputs' and folder.is_dir(): return folder  # of another project
     stamp = f'{datetime.now():%Y%m%d-%H%M%S}-{label}'
     names = [stamp, *(f'{stamp}-{n}' for n in range(2, 1000))]
     return next(outputs / name for name in names if not (outputs / name).exists())

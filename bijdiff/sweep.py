@@ -52,7 +52,7 @@ def launch_run(notebook: Path, parameters: dict) -> Path:
         try: run_notebook(notebook, folder.path / notebook.name, {**parameters, 'run': folder.name})
         except BaseException as e:
             if new:
-                with suppress(BlockingIOError, OSError), folder.lock():  # of whoever is at work there the folder is not ours
+                with suppress(OSError), folder.lock():  # of whoever is at work there the folder is not ours
                     if not folder.config(): shutil.rmtree(folder.path)  # nothing began
             if isinstance(e, NotebookError): folder.fail(str(e))
             elif not folder.path.exists(): print('the run had not begun: nothing of it is left', file=sys.stderr)
@@ -98,7 +98,7 @@ def _end_with_parent():
 
 
 def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[str], str] = lambda name: 'done') -> dict[str, str]:
-    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is withheld, and when one succeeds, its `result` is printed. When one fails, its last line is printed and the others continue; returns the last lines of those that failed, by name. If this process is itself ended, by SIGINT, SIGTERM or SIGHUP, or on Linux in any other way, all commands are ended as by Ctrl-C."""
+    """Run `commands` (name -> words) in order, `count` at once, each in one of the `places`; what they print is withheld, and when one succeeds, its `result` is printed. When one fails, its last line is printed and the others continue; returns the last lines of those that failed, by name, or the signal that killed them. If this process is itself ended, by SIGINT, SIGTERM or SIGHUP, or on Linux in any other way, all commands are ended as by Ctrl-C."""
     def end(number, _frame):
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -117,7 +117,7 @@ def run_at_once(commands: dict[str, list[str]], count: int, result: Callable[[st
                 lines = re.split(r'[\r\n]+', said.read().decode(errors='replace'))
                 if process.returncode:
                     last = next((line.strip() for line in reversed(lines) if line.strip()), f'status {process.returncode}')
-                    failed[name] = last if process.returncode > 0 else f'killed by {signal.Signals(-process.returncode).name}, perhaps by the system for lack of memory'
+                    failed[name] = last if (by := -process.returncode) < 0 else 'killed by SIGKILL, perhaps by the system for lack of memory' if by == signal.SIGKILL else f'killed by signal {by}: {last}'
                     print(f'{name} failed: {failed[name]}', flush=True)
                 else: print(f'{name}, {_span(time.monotonic() - since)}: {result(name)}', flush=True)
                 free.append(place)

@@ -269,7 +269,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
         batches = iter(loader(corpus.train, config.batch_size // parts // world.size, config.seed, start_step=step * parts, stop_step=total * parts, recut=corpus.grammar is None,
                               rank=world.rank, world=world.size, workers=config.workers, transform=lambda *rows: prepare(*rows), pin_memory=device.type == 'cuda'))
     bar = tqdm(total=total * tokens, initial=step * tokens, unit='tok', unit_scale=True, desc=folder.name, file=sys.stdout, disable=not progress, dynamic_ncols=False, ncols=96)
-    lap = step, clock.seconds
+    lap, state = (step, clock.seconds), ''
     clock.start()
     with requests() as asked, closing(bar):  # what is told of an error begins a line
         while step < total:
@@ -288,11 +288,11 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                 report('train', loss=loss, lr=float(optimizers.optimizers[0].param_groups[0]['lr']), grad_norm=norm, tokens=step * tokens, **({'lattice_share': peak} if config.denoiser == 'bijective' else {}))
                 rate, lap = (step - lap[0]) * tokens / (clock.seconds - lap[1]), (step, clock.seconds)
                 report('time', seconds=clock.seconds, tokens_per_second=rate, **_joint(world.gather(device_readings(device))))
-                bar.set_postfix_str(f'step {step}, loss {loss:.3f}', refresh=False)
+                bar.set_postfix_str(state := f'step {step}, loss {loss:.3f}', refresh=False)
             watched = [every and step % every == 0 and step < total for every in (config.eval_every, config.sample_every)]
             if any(watched): window.check()
             if any(watched) and judges:
-                bar.set_postfix_str(f'step {step}, looking at it')
+                bar.set_postfix_str(f'step {step}, {" and ".join(name for name, due in zip(("validating", "sampling"), watched) if due)}')
                 since = time.time()
                 with clock.paused():
                     if take_step.recordings and judging_bytes(shape) > room(device): take_step.forget()
@@ -303,6 +303,7 @@ def _train(config: TrainConfig, folder: RunFolder, progress: bool, world: World)
                             _keep_samples(folder, f'step-{step}', trace)
                 del judged  # which may be whole, on a GPU that has parts
                 if progress: bar.start_t, bar.last_print_t = (t + time.time() - since for t in (bar.start_t, bar.last_print_t))  # the time left is that of training
+                bar.set_postfix_str(state, refresh=False)
                 if watched[0] and leads: report('valid', nelbo=bound.mean, stderr=bound.stderr, blocks=min(config.eval_blocks, len(corpus.valid)), draws=1)
                 if drawn: report('samples', distinct_share=distinct_share(trace.tokens), mask_share=mask_share(trace.tokens, vocab_size))
             stop = max(world.gather(asked[0] if asked else 0))
